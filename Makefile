@@ -1,0 +1,33 @@
+# make quickstart   everything once: set-up, sample data, training, scoring, reading
+# make test         the whole suite
+# make lint         format and lint checks
+# make format       mend what the formatter can
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: quickstart test lint format
+
+$(VENV)/users: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/developers: requirements-dev.txt $(VENV)/users
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+quickstart: $(VENV)/users
+	$(RUN) tools/quickstart.py
+
+test: $(VENV)/developers
+	$(RUN) -m pytest -q tests
+
+lint: $(VENV)/developers
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+
+format: $(VENV)/developers
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .

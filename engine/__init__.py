@@ -1,0 +1,1 @@
+"""Training and evaluation loops, distributed start, metrics and reports."""

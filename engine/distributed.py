@@ -1,0 +1,92 @@
+"""Where this process stands among the others, and sums over all of them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+TIMEOUT = timedelta(minutes=30)
+
+
+class LaunchError(RuntimeError):
+    """Processes, devices and options that don't go together."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """Rank among `world_size` processes, and the device that this one computes on."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum of a tensor over all processes."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+
+@contextmanager
+def distributed(device: str | None = None, **expected: object) -> Iterator[Process]:
+    """Join the processes that torchrun or torch.distributed.launch started; alone under python.
+
+    NCCL on GPUs, gloo on CPUs.
+
+    Args:
+        device: cuda or cpu; None takes a GPU where there is one.
+        expected: values of options that the launcher sets too (world_size, local_rank), checked
+            against it; None where not given.
+
+    Raises:
+        LaunchError: no GPU where one is asked for, more processes than GPUs, or options that
+            contradict the launcher.
+
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    launched = {"world_size": world_size, "local_rank": local_rank}
+    for name, value in expected.items():
+        if value is not None and value != launched[name]:
+            raise LaunchError(
+                f"--{name} {value} contradicts the launcher, which set {launched[name]}; leave "
+                "the option out, and start with torchrun --nproc_per_node=N."
+            )
+    chosen = _device(device, local_rank)
+    if world_size > 1:
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    try:
+        yield Process(rank, local_rank, world_size, chosen)
+    finally:
+        if world_size > 1:
+            dist.destroy_process_group()
+
+
+def _device(device: str | None, local_rank: int) -> torch.device:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device is None and gpus == 0):
+        return torch.device("cpu")
+    if gpus == 0:
+        raise LaunchError("--device cuda was asked for, but torch sees no GPU; use --device cpu.")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if processes > gpus:
+        raise LaunchError(
+            f"{processes} processes were started on this machine, but torch sees {gpus} GPU(s); "
+            f"start with --nproc_per_node={gpus}, or name more in CUDA_VISIBLE_DEVICES."
+        )
+    return torch.device("cuda", local_rank)

@@ -1,0 +1,186 @@
+"""Word accuracy of a recognizer on a set, by granularity and fused, over all ranks."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
+from engine.distributed import Process
+from models import Outputs
+from text import CHARSET_PRESETS, Charset, Codec, fuse
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """Counts of one set.
+
+    Attributes:
+        name: of the set.
+        images: read and compared.
+        correct: words right, by granularity and fused.
+        unreadable: records left out because their image can't be decoded; a line for each of
+            this rank's.
+        seconds: wall time.
+        model_seconds: time in the model alone (all ranks together).
+        stand_in: what the LMDB says of itself where it is rendered sample data.
+
+    """
+
+    name: str
+    images: int
+    correct: dict[str, int]
+    unreadable: int = 0
+    unreadable_lines: tuple[str, ...] = ()
+    seconds: float = 0.0
+    model_seconds: float = 0.0
+    stand_in: dict | None = field(default=None, compare=False)
+
+    def accuracy(self, column: str) -> float:
+        """Percent of the images read right."""
+        return 100.0 * self.correct[column] / max(self.images, 1)
+
+    @property
+    def model_seconds_an_image(self) -> float:
+        """Time in the model, without data and decoding."""
+        return self.model_seconds / max(self.images, 1)
+
+
+def merge_scores(name: str, scores: Sequence[SetScore]) -> SetScore:
+    """Several sets counted as one."""
+    if len(scores) == 1:
+        return scores[0]
+    return SetScore(
+        name,
+        sum(s.images for s in scores),
+        {c: sum(s.correct[c] for s in scores) for c in scores[0].correct},
+        sum(s.unreadable for s in scores),
+        tuple(line for s in scores for line in s.unreadable_lines),
+        sum(s.seconds for s in scores),
+        sum(s.model_seconds for s in scores),
+        next((s.stand_in for s in scores if s.stand_in is not None), None),
+    )
+
+
+def columns(codecs: Mapping[str, Codec]) -> list[str]:
+    """Granularities of a model, and fused."""
+    return [*codecs, "fused"]
+
+
+def scoring_charset(charset: Charset) -> Charset:
+    """Charset that words are compared in.
+
+    The field compares Latin words without case and punctuation, whatever a model was trained
+    with; a charset of the user's own is compared as it is.
+    """
+    return Charset(CHARSET_PRESETS["36"]) if charset.name in CHARSET_PRESETS else charset
+
+
+def protocol_line(charset: Charset) -> str:
+    """One line that says how words are compared."""
+    scored = scoring_charset(charset)
+    rule = "letters in lower case, " if not scored.cased else ""
+    return (
+        f"protocol: trained on charset {charset.name}, scored on {scored.name} ({rule}characters "
+        "outside it removed from truth and reading)"
+    )
+
+
+class Evaluator:
+    """Scores a model on sets.
+
+    Args:
+        model: a recognizer, not wrapped; put into evaluation mode.
+        codecs: its label codecs.
+        image_format: of its input.
+        process: its device, and the rank whose share of a set is read here.
+        batch_size, workers: of the loader.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        codecs: Mapping[str, Codec],
+        image_format: ImageFormat,
+        process: Process,
+        batch_size: int,
+        workers: int,
+    ):
+        self.model, self.codecs, self.process = model, codecs, process
+        self.image_format = image_format
+        self.batch_size, self.workers = batch_size, workers
+        self._scored = scoring_charset(codecs["char"].charset)
+
+    def __call__(
+        self, name: str, records: RecordSet, on_images: Callable[[int], None] = lambda _: None
+    ) -> SetScore:
+        """Score one set; every rank reads its share, and all get the same counts.
+
+        Args:
+            name: of the set, for the score.
+            records: its records.
+            on_images: told the number of images after each batch.
+
+        """
+        started = time.monotonic()
+        self.model.eval()
+        names = columns(self.codecs)
+        counts = dict.fromkeys([*names, "images", "unreadable"], 0)
+        lines: list[str] = []
+        model_seconds = 0.0
+        share = records.numbers[self.process.rank :: self.process.world_size]
+        if len(share):
+            dataset = EvaluationDataset(records, self.image_format, share)
+            on_gpu = self.process.device.type == "cuda"
+            for batch in evaluation_loader(dataset, self.batch_size, self.workers, on_gpu):
+                counts["unreadable"] += len(batch.unreadable)
+                lines += batch.unreadable
+                if batch.texts:
+                    outputs, seconds = self._run(batch)
+                    model_seconds += seconds
+                    self._count(outputs, batch.texts, counts)
+                on_images(len(batch.texts) + len(batch.unreadable))
+        totals = torch.tensor([*counts.values(), model_seconds], dtype=torch.float64)
+        totals = self.process.total(totals.to(self.process.device)).tolist()
+        summed = dict(zip(counts, map(int, totals), strict=False))
+        return SetScore(
+            name,
+            summed["images"],
+            {n: summed[n] for n in names},
+            summed["unreadable"],
+            tuple(lines),
+            time.monotonic() - started,
+            totals[-1],
+            records.stand_in,
+        )
+
+    def _run(self, batch: Batch) -> tuple[Outputs, float]:
+        images = to_device(batch.images, self.process.device)
+        started = time.monotonic()
+        with torch.inference_mode():
+            outputs = self.model(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        return outputs, time.monotonic() - started
+
+    def _count(self, outputs: Outputs, truths: list[str], counts: dict[str, int]) -> None:
+        ids, probabilities = outputs.greedy()
+        readings = fuse(
+            self.codecs,
+            {n: i.cpu().numpy() for n, i in ids.items()},
+            {n: p.cpu().numpy() for n, p in probabilities.items()},
+        )
+        counts["images"] += len(truths)
+        for truth, reading in zip(truths, readings, strict=True):
+            truth = self._scored.normalize(truth).text
+            counts["fused"] += self._scored.normalize(reading.text).text == truth
+            for name, own in reading.by_granularity.items():
+                counts[name] += self._scored.normalize(own.text).text == truth
+
+
+def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 [B, C, H, W] -> float32 in [0, 1] on the device."""
+    return images.to(device, non_blocking=True).to(torch.float32) / 255

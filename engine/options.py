@@ -1,0 +1,206 @@
+"""What command-line options mean: a model's configuration, an optimizer, an augmentation."""
+
+import re
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from augmentation import GROUPS
+from engine.optimization import Optimization
+from models import ModelConfig, preset_config
+from text import Charset
+from text.subword import custom_codec
+
+DEFAULT_MODELS = {
+    "mgp-str": "mgp_str_base_patch4_3_32_128",
+    "char-str": "char_str_base_patch4_3_32_128",
+}
+AUGMENTATION_MODES = {
+    "isrand_aug": "random",
+    "issel_aug": "selected",
+    "issemantic_aug": "semantic",
+    "isrotation_aug": "rotation",
+    "isscatter_aug": "scatter",
+    "islearning_aug": "learning",
+}
+
+
+class OptionError(ValueError):
+    """Options that contradict each other or a checkpoint."""
+
+
+def model_changes(options: Namespace) -> dict[str, Any]:
+    """What the options say about the model: fields of `ModelConfig` that were given.
+
+    Raises:
+        OptionError: --sensitive beside another --character; a model of another method.
+
+    """
+    if options.character is not None and options.sensitive:
+        raise OptionError("--sensitive is a charset of its own; leave out --character, or it.")
+    charset = "94" if options.sensitive else options.character
+    changes: dict[str, Any] = {
+        "max_length": options.batch_max_length,
+        "image_height": options.imgH,
+        "image_width": options.imgW,
+        "channels": 3 if options.rgb else None,
+        "characters": Charset.load(charset).characters if charset is not None else None,
+    }
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def chosen_model(options: Namespace) -> str | None:
+    """Name of the model that the options ask for; None where they don't.
+
+    Raises:
+        OptionError: --TransformerModel is not one of --Transformer.
+
+    """
+    name, family = options.TransformerModel, options.Transformer
+    if name is None:
+        return DEFAULT_MODELS.get(family) if family else None
+    own_family = preset_config(name).family
+    if family is not None and own_family != family:
+        raise OptionError(f"--TransformerModel {name} is a model of {own_family}, not of {family}.")
+    return name
+
+
+def check_against_checkpoint(options: Namespace, config: ModelConfig) -> None:
+    """Refuse options that a checkpoint's own configuration contradicts.
+
+    Raises:
+        OptionError: naming both values.
+
+    """
+    asked = model_changes(options)
+    if options.TransformerModel is not None:
+        asked["name"] = chosen_model(options)
+    elif options.Transformer is not None:
+        asked["family"] = options.Transformer
+    words = {
+        "name": "--TransformerModel",
+        "family": "--Transformer",
+        "max_length": "--batch_max_length",
+        "image_height": "--imgH",
+        "image_width": "--imgW",
+        "channels": "--rgb (channels)",
+        "characters": "--sensitive" if options.sensitive else "--character",
+    }
+    for field, value in asked.items():
+        own = getattr(config, field)
+        if own != value:
+            raise OptionError(
+                f"{words[field]} asks for {value}, but {options.model_dir} was trained with {own}; "
+                "leave the option out."
+            )
+
+
+def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfig:
+    """Configuration to train: what the options say, else the checkpoint's, else the defaults."""
+    changes = model_changes(options)
+    for name in ("bpe", "wp"):
+        file = getattr(options, f"{name}_vocabulary")
+        if file is not None:
+            changes |= _vocabulary_changes(name, file)
+    name = chosen_model(options)
+    if start is not None and name in (None, start.name):
+        return start.with_changes(**changes)
+    if start is not None:
+        changes = {"characters": start.characters, "max_length": start.max_length} | changes
+    return preset_config(
+        name or DEFAULT_MODELS["mgp-str"], **{"channels": 3 if options.rgb else 1, **changes}
+    )
+
+
+def _vocabulary_changes(name: str, file: str) -> dict[str, Any]:
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--{name}_vocabulary {file} can't be read: {error}") from None
+    codec = custom_codec(name, text, positions=3)
+    return {f"{name}_vocabulary": text, f"{name}_classes": codec.num_classes}
+
+
+def optimization(options: Namespace) -> Optimization:
+    """Optimizer and schedule that the options ask for.
+
+    Raises:
+        OptionError: --scheduler beside --schedule, --FT without --saved_model.
+
+    """
+    if options.scheduler and options.schedule:
+        raise OptionError(
+            "--scheduler (the reference's) and --schedule exclude each other; give one."
+        )
+    if options.FT and not options.saved_model:
+        raise OptionError("--FT fine-tunes a checkpoint; name it with --saved_model.")
+    schedule = "reference" if options.scheduler else options.schedule
+    lr = options.lr if options.lr is not None else 1.0
+    if options.FT:
+        schedule = schedule or "cosine"
+        lr = options.lr if options.lr is not None else 0.1
+    return Optimization(
+        optimizer="adam" if options.adam else "sgd" if options.sgd else "adadelta",
+        lr=lr,
+        beta1=options.beta1,
+        rho=options.rho,
+        eps=options.eps,
+        grad_clip=options.grad_clip,
+        schedule=schedule or "constant",
+        iterations=options.num_iter,
+    )
+
+
+def augmentation_settings(options: Namespace) -> dict[str, Any] | None:
+    """Arguments of `Augmenter`, or None for no augmentation.
+
+    Raises:
+        OptionError: a group without --issel_aug, or --issel_aug without a group.
+
+    """
+    groups = [name for name in GROUPS if getattr(options, name)]
+    mode = next((m for o, m in AUGMENTATION_MODES.items() if getattr(options, o)), None)
+    if groups and mode != "selected":
+        raise OptionError(f"--{groups[0]} chooses a group of --issel_aug; add --issel_aug.")
+    if mode is None:
+        return None
+    return {
+        "mode": mode,
+        "number": options.augs_num,
+        "magnitude": options.augs_mag,
+        "intact_probability": options.intact_prob,
+        "groups": tuple(groups),
+        "seed": options.manualSeed,
+    }
+
+
+def checkpoints_to_test(options: Namespace) -> list[Path]:
+    """The checkpoint of --model_dir, or the iter_N.pth of a folder that lie in --range.
+
+    Raises:
+        OptionError: --range without a folder or of another form, no such checkpoint.
+
+    """
+    path, wanted = Path(options.model_dir), options.range
+    if not path.is_dir() or (path / "config.json").is_file():
+        if wanted:
+            raise OptionError(
+                f"--range chooses from a folder of iter_N.pth; --model_dir {path} is none."
+            )
+        return [path]
+    first, last = 0, float("inf")
+    if wanted:
+        bounds = re.fullmatch(r"(\d+)-(\d+)", wanted)
+        if not bounds:
+            raise OptionError(f"--range {wanted} must be two iterations, as in 5000-20000.")
+        first, last = int(bounds[1]), int(bounds[2])
+    numbered = {
+        int(match[1]): file
+        for file in path.iterdir()
+        if (match := re.fullmatch(r"iter_(\d+)\.pth", file.name))
+    }
+    chosen = [numbered[n] for n in sorted(numbered) if first <= n <= last]
+    if not chosen:
+        there = ", ".join(f"iter_{n}.pth" for n in sorted(numbered)[:5])
+        raise OptionError(f"There is no iter_N.pth to test in {path}; it has {there or 'none'}.")
+    return chosen

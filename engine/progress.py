@@ -1,0 +1,71 @@
+"""What a long job says: a bar on a terminal, a line now and then otherwise; and its log file."""
+
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+class RunLog:
+    """Prints lines and keeps them in a file; silent on all ranks but the first."""
+
+    def __init__(self, path: Path | None = None, enabled: bool = True):
+        self.enabled = enabled
+        self._file = None
+        if enabled and path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+
+    def __call__(self, text: str = "") -> None:
+        """Print a line (above a progress bar, where there is one)."""
+        if not self.enabled:
+            return
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+        if self._file is not None:
+            self._file.write(text + "\n")
+            self._file.flush()
+
+
+class Progress:
+    """Counts to a total: a bar on a terminal, a line every `seconds` in a log otherwise."""
+
+    def __init__(
+        self, total: int, title: str, log: RunLog, seconds: float = 20.0, unit: str = "it"
+    ):
+        self.total, self.title, self.log, self.seconds = total, title, log, seconds
+        self.unit = unit
+        self.done = 0
+        self._started = self._last_line = time.monotonic()
+        on_terminal = log.enabled and sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=title, unit=unit) if on_terminal else None
+
+    def update(self, count: int, **values: str) -> None:
+        """Advance, and show the values (loss, images/s, …)."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.set_postfix(values, refresh=False)
+            self._bar.update(count)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= self.seconds or self.done >= self.total:
+            self._last_line = now
+            left = (now - self._started) / self.done * (self.total - self.done)
+            shown = "  ".join(f"{name} {value}" for name, value in values.items())
+            self.log(
+                f"{self.title} {self.done:,}/{self.total:,} {self.unit}  {shown}  "
+                f"ETA {duration(left)}"
+            )
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1d 02:03:04."""
+    days, rest = divmod(int(seconds), 86400)
+    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+    return f"{days}d {clock}" if days else clock

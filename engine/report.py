@@ -1,0 +1,151 @@
+"""Scores as a table for people and as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.benchmarks import EIGHT, EXPECTED_IMAGES, SIX
+from engine.evaluation import SetScore, merge_scores
+
+
+@dataclass(frozen=True)
+class Total:
+    """Accuracy over several sets: weighted by images, and the plain mean of the sets.
+
+    Attributes:
+        name: six sets, eight sets, or all.
+        sets: names that went in.
+        missing: names that belong in, but were not found.
+        images: of all.
+        weighted, mean: percent, by column.
+
+    """
+
+    name: str
+    sets: tuple[str, ...]
+    missing: tuple[str, ...]
+    images: int
+    weighted: dict[str, float]
+    mean: dict[str, float]
+
+
+def totals(scores: Sequence[SetScore]) -> list[Total]:
+    """Totals over the six, the eight, and all sets, as far as they were found."""
+    by_name = {s.name: s for s in scores}
+    result: list[Total] = []
+    for name, benchmarks in (("six sets", SIX), ("eight sets", EIGHT)):
+        found = [by_name[b.name] for b in benchmarks if b.name in by_name]
+        missing = tuple(b.name for b in benchmarks if b.name not in by_name)
+        # Where only the six are there, the eight would be the same total again.
+        if found and not (result and len(found) == len(result[0].sets)):
+            result.append(_total(name, found, missing))
+    if not result and len(scores) > 1:
+        result.append(_total("all sets", scores, ()))
+    return result
+
+
+def _total(name: str, scores: Sequence[SetScore], missing: tuple[str, ...]) -> Total:
+    names = list(scores[0].correct)
+    images = sum(s.images for s in scores)
+    return Total(
+        name,
+        tuple(s.name for s in scores),
+        missing,
+        images,
+        {n: 100.0 * sum(s.correct[n] for s in scores) / max(images, 1) for n in names},
+        {n: sum(s.accuracy(n) for s in scores) / len(scores) for n in names},
+    )
+
+
+def table(scores: Sequence[SetScore]) -> str:
+    """Markdown table of the sets and the totals, with what a reader must know about them."""
+    names = list(scores[0].correct)
+    rows = [
+        [s.name, f"{s.images:,}", *(f"{s.accuracy(n):.2f}" for n in names), f"{s.seconds:.1f}"]
+        for s in scores
+    ]
+    summed = totals(scores)
+    for total in summed:
+        label = total.name if not total.missing else f"{total.name} ({len(total.sets)} found)"
+        for kind, values in (("weighted", total.weighted), ("plain mean", total.mean)):
+            rows.append(
+                [f"{label}, {kind}", f"{total.images:,}", *(f"{values[n]:.2f}" for n in names), ""]
+            )
+    text = markdown(["set", "images", *(f"{n} %" for n in names), "seconds"], rows)
+    notes = [note for s in scores for note in _notes(s)]
+    notes += [f"{t.name}: not found: {', '.join(t.missing)}" for t in summed if t.missing]
+    stand_ins = [s.name for s in scores if s.stand_in is not None]
+    head = ""
+    if stand_ins:
+        head = (
+            "Rendered stand-ins, NOT the real sets of that name: "
+            f"{', '.join(stand_ins)}. The figures say nothing about real benchmarks.\n\n"
+        )
+    return head + text + "".join(f"\nnote: {note}" for note in notes)
+
+
+def ranking(by_path: Mapping[str, Sequence[SetScore]]) -> str:
+    """Markdown table of several checkpoints, best fused accuracy over all images first."""
+    summed = {path: merge_scores("all", scores) for path, scores in by_path.items()}
+    names = list(next(iter(summed.values())).correct)
+    best_first = sorted(summed.items(), key=lambda item: -item[1].accuracy("fused"))
+    rows = [
+        [path, f"{score.images:,}", *(f"{score.accuracy(n):.2f}" for n in names)]
+        for path, score in best_first
+    ]
+    return markdown(["checkpoint", "images", *(f"{n} %" for n in names)], rows)
+
+
+def _notes(score: SetScore) -> list[str]:
+    notes = []
+    if score.unreadable:
+        notes.append(f"{score.name}: {score.unreadable} unreadable image(s) left out")
+    expected = EXPECTED_IMAGES.get(score.name)
+    if expected and score.stand_in is None and score.images + score.unreadable != expected:
+        notes.append(
+            f"{score.name}: {score.images + score.unreadable:,} images instead of {expected:,}; "
+            "not comparable with published figures"
+        )
+    return notes
+
+
+def as_json(scores: Sequence[SetScore]) -> dict[str, Any]:
+    """Sets and totals as plain values."""
+    return {
+        "sets": [
+            {
+                "name": s.name,
+                "images": s.images,
+                "correct": s.correct,
+                "accuracy": {n: s.accuracy(n) for n in s.correct},
+                "unreadable": s.unreadable,
+                "seconds": s.seconds,
+                "stand_in": s.stand_in,
+            }
+            for s in scores
+        ],
+        "totals": [
+            {
+                "name": t.name,
+                "sets": t.sets,
+                "missing": t.missing,
+                "images": t.images,
+                "weighted": t.weighted,
+                "mean": t.mean,
+            }
+            for t in totals(scores)
+        ],
+    }
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An aligned Markdown table; the first column to the left, the others to the right."""
+    widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        shown = [first[0].ljust(first[1]), *(c.rjust(w) for c, w in others)]
+        return "| " + " | ".join(shown) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(header), rule, *(line(r) for r in rows)])

@@ -1,0 +1,96 @@
+"""One training step: losses over all ranks, gradient, clipping, optimizer, schedule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from engine.distributed import Process
+
+AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or gradient that is NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean losses by name over all ranks, their sum, and the gradient's norm before clipping."""
+
+    losses: dict[str, float]
+    total: float
+    gradient_norm: float
+
+
+class Stepper:
+    """Moves a model's weights, one batch at a time.
+
+    Args:
+        model: returns losses by name for images and targets; may be wrapped in DDP.
+        optimizer, schedule: stepped together.
+        grad_clip: largest total L2 norm of the gradient.
+        process: for sums over the ranks.
+        amp: off, bf16 or fp16: type of the matrix products.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        grad_clip: float,
+        process: Process,
+        amp: str = "off",
+    ):
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.grad_clip, self.process = grad_clip, process
+        self._amp_type = AMP_TYPES[amp]
+        self._scaler = torch.amp.GradScaler(process.device.type, enabled=amp == "fp16")
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> StepResult:
+        """Take a step.
+
+        Args:
+            images: [B, C, H, W] in [0, 1].
+            targets: int64 [B, T] by granularity.
+
+        Raises:
+            NonFiniteLossError: the weights are left as they were.
+
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(
+            images.device.type, dtype=self._amp_type, enabled=self._amp_type is not None
+        ):
+            losses = self.model(images, targets)
+        # A mean over each rank's own positions would weigh them by how short their words are.
+        counts = self.process.total(torch.stack([loss.count for loss in losses.values()]))
+        shares = [
+            loss.total / count.clamp(min=1)
+            for loss, count in zip(losses.values(), counts, strict=True)
+        ]
+        # DDP averages gradients over the ranks; the sum is wanted.
+        self._scaler.scale(sum(shares) * self.process.world_size).backward()
+        self._scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.grad_clip)
+        means = self.process.total(torch.stack([share.detach() for share in shares]))
+        result = StepResult(
+            dict(zip(losses, means.tolist(), strict=True)), float(means.sum()), float(norm)
+        )
+        if not torch.isfinite(means.sum()) or (
+            not torch.isfinite(norm) and not self._scaler.is_enabled()
+        ):
+            raise NonFiniteLossError(
+                f"The loss is {result.total} and the gradient's norm {result.gradient_norm}; "
+                "lower --lr, or start from an earlier checkpoint with --saved_model."
+            )
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.schedule.step()
+        return result

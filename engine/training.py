@@ -1,0 +1,205 @@
+"""The training loop: batches, steps, validation, checkpoints, and what it says meanwhile."""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from dataset import RecordSet
+from engine.distributed import Process
+from engine.evaluation import Evaluator, SetScore, merge_scores, to_device
+from engine.optimization import Optimization
+from engine.progress import Progress, RunLog
+from engine.report import table
+from engine.run_folder import RunFolder
+from engine.step import Stepper, StepResult
+from models.checkpoint import save_checkpoint
+from text import Codec
+
+UNREADABLE_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        optimization: optimizer and schedule; its `iterations` is the length of the run.
+        validation_interval: iterations between validations; there is always one at the end.
+        amp: off, bf16 or fp16.
+
+    """
+
+    optimization: Optimization
+    validation_interval: int
+    amp: str = "off"
+
+
+class Trainer:
+    """Trains a model on a loader's batches.
+
+    Args:
+        model: a recognizer, on the process's device, not wrapped.
+        codecs: its label codecs.
+        evaluator: scores the same model.
+        validation_sets: by name.
+        process: rank and device.
+        folder: of the run; used by the first rank only.
+        log: says what happens.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        codecs: Mapping[str, Codec],
+        plan: Plan,
+        evaluator: Evaluator,
+        validation_sets: Mapping[str, RecordSet],
+        process: Process,
+        folder: RunFolder,
+        log: RunLog,
+    ):
+        self.model, self.codecs, self.plan = model, codecs, plan
+        self.evaluator, self.validation_sets = evaluator, validation_sets
+        self.process, self.folder, self.log = process, folder, log
+        self.best_accuracy = -1.0
+        self.unreadable = 0
+        wrapped = model
+        if process.world_size > 1:
+            on_gpu = process.device.type == "cuda"
+            wrapped = DistributedDataParallel(
+                model, device_ids=[process.device.index] if on_gpu else None
+            )
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        optimizer, schedule = plan.optimization.build(trainable)
+        self._step = Stepper(
+            wrapped, optimizer, schedule, plan.optimization.grad_clip, process, plan.amp
+        )
+        self._board = SummaryWriter(str(folder.tensorboard)) if process.is_main else None
+
+    def run(self, loader: DataLoader) -> float:
+        """Train to the end; returns the best validation accuracy in percent."""
+        iterations = self.plan.optimization.iterations
+        meter = _Meter(self.process.world_size)
+        progress = Progress(iterations, "train", self.log)
+        batches = iter(loader)
+        for iteration in range(1, iterations + 1):
+            self.model.train()
+            waited = time.monotonic()
+            batch = next(batches)
+            waited = time.monotonic() - waited
+            self._report_unreadable(batch.unreadable)
+            images = to_device(batch.images, self.process.device)
+            result = self._step(images, self._encode(batch.texts))
+            meter.add(len(batch.texts), waited, result)
+            progress.update(1, **meter.shown())
+            self._write_scalars(iteration, result, meter)
+            if iteration % self.plan.validation_interval == 0 or iteration == iterations:
+                self._validate(iteration)
+                meter.restart()
+        progress.close()
+        if self._board is not None:
+            self._board.close()
+        if self.unreadable:
+            self.log(f"{self.unreadable:,} unreadable images were passed over during training")
+        return self.best_accuracy
+
+    def _encode(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        return {
+            name: torch.from_numpy(codec.encode_batch(texts)).to(
+                self.process.device, non_blocking=True
+            )
+            for name, codec in self.codecs.items()
+        }
+
+    def _report_unreadable(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.unreadable += 1
+            if self.unreadable <= UNREADABLE_SHOWN:
+                self.log(f"unreadable, passed over: {line}")
+
+    def _validate(self, iteration: int) -> None:
+        scores = [self.evaluator(name, s) for name, s in self.validation_sets.items()]
+        summed = merge_scores("all", scores)
+        accuracy = {column: summed.accuracy(column) for column in summed.correct}
+        best = max(accuracy.values())
+        if not self.process.is_main:
+            self.best_accuracy = max(self.best_accuracy, best)
+            return
+        self._say(iteration, scores, accuracy)
+        extra = {"iteration": iteration, "accuracy": accuracy}
+        save_checkpoint(self.folder.iteration(iteration), self.model, **extra)
+        if best > self.best_accuracy:
+            self.best_accuracy = best
+            save_checkpoint(self.folder.best, self.model, **extra)
+            self.log(f"best so far ({best:.2f}%): {self.folder.best}")
+
+    def _say(
+        self, iteration: int, scores: Sequence[SetScore], accuracy: Mapping[str, float]
+    ) -> None:
+        self.log(f"\nvalidation after iteration {iteration:,}\n{table(scores)}")
+        shown = "  ".join(f"{name} {value:.2f}%" for name, value in accuracy.items())
+        self.log(f"all validation images: {shown}")
+        skipped = {n: getattr(c, "unlearnable", 0) for n, c in self.codecs.items()}
+        for name, count in skipped.items():
+            if count:
+                self.log(f"{count:,} labels so far could not be learned by {name} alone")
+        for name, value in accuracy.items():
+            self._board.add_scalar(f"validation/{name}_accuracy", value, iteration)
+
+    def _write_scalars(self, iteration: int, result: StepResult, meter: "_Meter") -> None:
+        if self._board is None or iteration % 10:
+            return
+        for name, value in result.losses.items():
+            self._board.add_scalar(f"train/{name}", value, iteration)
+        self._board.add_scalar("train/loss", result.total, iteration)
+        self._board.add_scalar("train/gradient_norm", result.gradient_norm, iteration)
+        learning_rate = self._step.optimizer.param_groups[0]["lr"]
+        self._board.add_scalar("train/learning_rate", learning_rate, iteration)
+        self._board.add_scalar("train/images_per_s", meter.images_per_s, iteration)
+        self._board.add_scalar("train/data_wait_share", meter.data_wait_share, iteration)
+
+
+class _Meter:
+    """Loss and speed over the last steps."""
+
+    def __init__(self, world_size: int, window: int = 100):
+        self._world_size = world_size
+        self._steps: deque[tuple[float, int, float, float]] = deque(maxlen=window)
+        self.restart()
+
+    def restart(self) -> None:
+        """Start timing anew, after something that is not training."""
+        self._last = time.monotonic()
+
+    def add(self, images: int, waited: float, result: StepResult) -> None:
+        now = time.monotonic()
+        self._steps.append((now - self._last, images, waited, result.total))
+        self._last = now
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second, of all ranks together."""
+        seconds = sum(s[0] for s in self._steps)
+        return self._world_size * sum(s[1] for s in self._steps) / max(seconds, 1e-9)
+
+    @property
+    def data_wait_share(self) -> float:
+        """Share of the time spent waiting for the loader."""
+        return sum(s[2] for s in self._steps) / max(sum(s[0] for s in self._steps), 1e-9)
+
+    def shown(self) -> dict[str, str]:
+        """Values for the progress line."""
+        loss = sum(s[3] for s in self._steps) / len(self._steps)
+        return {
+            "loss": f"{loss:.4f}",
+            "images/s": f"{self.images_per_s:.0f}",
+            "data-wait": f"{self.data_wait_share:.0%}",
+        }

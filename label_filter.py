@@ -1,0 +1,90 @@
+"""Which labels are used, and a count of those that are not."""
+
+from dataclasses import dataclass, field
+
+from text import Charset
+
+EXAMPLES = 3
+
+
+@dataclass
+class FilterReport:
+    """What happened to the labels of a set: counts by reason, with a few examples each."""
+
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    altered: int = 0
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    ALTERED = "characters outside the charset removed"
+
+    def drop(self, reason: str, example: str) -> None:
+        """Count a record that is not used."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self._example(reason, example)
+
+    def alter(self, label: str, text: str) -> None:
+        """Count a label that lost characters."""
+        self.altered += 1
+        self._example(self.ALTERED, f"{label!r} -> {text!r}")
+
+    def _example(self, reason: str, example: str) -> None:
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(example[:80])
+
+    def __str__(self) -> str:
+        counts = dict(self.dropped)
+        lines = [f"{self.kept:,} records kept, {sum(counts.values()):,} dropped"]
+        if self.altered:
+            counts[self.ALTERED] = self.altered
+        lines += [
+            f"  {count:,}: {reason} (for example {', '.join(self.examples[reason])})"
+            for reason, count in counts.items()
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class LabelFilter:
+    """Decides on labels.
+
+    Attributes:
+        charset: labels are normalised to it.
+        max_length: longest label in characters.
+        filtering: leave out labels that are too long as annotated, before characters outside the
+            charset are removed (the reference's rule; reference facts, 7).
+        trainable: leave out what no target can be made of: nothing left, or too long.
+
+    """
+
+    charset: Charset
+    max_length: int
+    filtering: bool = True
+    trainable: bool = True
+
+    def accepts(self, label: str, report: FilterReport) -> bool:
+        """Whether a label is used; the report counts why not, and what is removed from it."""
+        too_long = f"longer than {self.max_length} characters"
+        if self.filtering and len(label) > self.max_length:
+            report.drop(too_long, repr(label))
+            return False
+        normalized = self.charset.normalize(label)
+        if (self.filtering or self.trainable) and not normalized.text:
+            report.drop("no character of the charset in it", repr(label))
+            return False
+        if self.trainable and len(normalized.text) > self.max_length:
+            report.drop(too_long, repr(label))
+            return False
+        if normalized.removed:
+            report.alter(label, normalized.text)
+        return True
+
+    def nothing_left(self, path: object, declared: int, report: FilterReport) -> str:
+        """The message for a set of which nothing can be used."""
+        return (
+            f"Nothing is left of the {declared:,} records in {path}, with the charset "
+            f"{self.charset.name} and at most {self.max_length} characters:\n{report}\n"
+            "Check --character / --sensitive and --batch_max_length, or pass "
+            "--data_filtering_off."
+        )

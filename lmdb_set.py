@@ -1,0 +1,204 @@
+"""One LMDB of word images: its records, which of them are kept, and why the others are not.
+
+Format of the field: `num-samples`, and 1-based `image-%09d`, `label-%09d`.
+"""
+
+import json
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from label_filter import FilterReport, LabelFilter
+
+
+class DataError(ValueError):
+    """Data that can't be used; the message names the path, what was found, and the cure."""
+
+
+# One environment a path and process: LMDB refuses a second, and they must not cross a fork.
+_environments: dict[Path, tuple[int, lmdb.Environment]] = {}
+
+
+def _environment(path: Path) -> lmdb.Environment:
+    pid, environment = _environments.get(path, (None, None))
+    if pid == os.getpid():
+        return environment
+    try:
+        environment = lmdb.open(
+            str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=1024
+        )
+    except lmdb.Error as error:
+        raise DataError(f"The LMDB {path} can't be opened: {error}.") from None
+    _environments[path] = (os.getpid(), environment)
+    return environment
+
+
+def close_environments() -> None:
+    """Close what this process has open; to be called before worker processes are started."""
+    for path, (pid, environment) in list(_environments.items()):
+        if pid == os.getpid():
+            environment.close()
+        del _environments[path]
+
+
+class LmdbSet:
+    """The usable records of one LMDB folder.
+
+    Args:
+        path: folder with `data.mdb`.
+        label_filter: decides which records are used.
+        usage_ratio: the first part of them, in (0, 1].
+
+    Raises:
+        DataError: not an LMDB of this format, or nothing is left.
+
+    """
+
+    def __init__(self, path: Path, label_filter: LabelFilter, usage_ratio: float = 1.0):
+        self.path = Path(path)
+        self.charset = label_filter.charset
+        self.report = FilterReport()
+        with _environment(self.path).begin() as transaction:
+            self.declared = self._count(transaction)
+            note = transaction.get(b"stand-in")
+            self.stand_in = json.loads(note) if note else None
+            self.numbers = self._scan(transaction, label_filter)
+        if not len(self.numbers):
+            raise DataError(label_filter.nothing_left(self.path, self.declared, self.report))
+        self.numbers = self.numbers[: max(1, int(len(self.numbers) * usage_ratio))]
+        self.report.kept = len(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def _count(self, transaction: lmdb.Transaction) -> int:
+        stored = transaction.get(b"num-samples")
+        if stored is None:
+            with transaction.cursor() as cursor:
+                first = [key for (key, _), _ in zip(cursor, range(3), strict=False)]
+            keys = [key.decode("utf-8", "replace") for key in first]
+            raise DataError(
+                f"The LMDB {self.path} has no entry num-samples; its first keys are "
+                f"{', '.join(keys) or 'none'}. Make it with tools/create_lmdb_dataset.py."
+            )
+        try:
+            return int(stored)
+        except ValueError:
+            raise DataError(
+                f"num-samples of the LMDB {self.path} is {stored[:20]!r}, not a number."
+            ) from None
+
+    def _scan(self, transaction: lmdb.Transaction, label_filter: LabelFilter) -> np.ndarray:
+        """Numbers of the records to use, uint32."""
+        kept = np.zeros(self.declared, dtype=bool)
+        for number in range(1, self.declared + 1):
+            stored = transaction.get(b"label-%09d" % number)
+            if stored is None:
+                self.report.drop("no label", f"label-{number:09d}")
+                continue
+            try:
+                label = stored.decode("utf-8")
+            except UnicodeDecodeError:
+                self.report.drop("label is not UTF-8", f"label-{number:09d}")
+                continue
+            kept[number - 1] = label_filter.accepts(label, self.report)
+        return np.flatnonzero(kept).astype(np.uint32) + np.uint32(1)
+
+    def read(self, number: int) -> tuple[bytes | None, str]:
+        """Image bytes (None where the record has none) and normalised label of a record."""
+        with _environment(self.path).begin(buffers=False) as transaction:
+            image = transaction.get(b"image-%09d" % number)
+            label = transaction.get(b"label-%09d" % number)
+        return image, self.charset.normalize(label.decode("utf-8")).text
+
+
+def find_lmdbs(root: Path | str) -> list[Path]:
+    """Folders with a `data.mdb` below (or at) a root, sorted; symbolic links are followed.
+
+    Raises:
+        DataError: no such folder, or no LMDB in it.
+
+    """
+    root = Path(root)
+    if not root.is_dir():
+        what = "a file" if root.exists() else "missing"
+        raise DataError(
+            f"The data folder {root} is {what}. data/README.md tells what belongs there; "
+            "`python3 tools/make_sample_data.py data` makes sample data."
+        )
+    found = sorted(_walk(root, set()))
+    if not found:
+        inside = sorted(p.name for p in root.iterdir())
+        shown = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
+        raise DataError(
+            f"There is no LMDB (a folder with data.mdb) below {root}; it holds "
+            f"{shown or 'nothing'}. tools/create_lmdb_dataset.py makes one from images and a "
+            "gt.txt."
+        )
+    return found
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    resolved = folder.resolve()
+    if resolved in seen:  # a link that leads back
+        return
+    seen.add(resolved)
+    if (folder / "data.mdb").is_file():
+        yield folder
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.startswith("."):
+            yield from _walk(child, seen)
+
+
+def select_lmdbs(root: Path | str, name: str) -> list[Path]:
+    """LMDBs below a root with a folder of that name on their path; `/` stands for all.
+
+    Raises:
+        DataError: none has; the message lists the folders that are there.
+
+    """
+    root = Path(root)
+    found = find_lmdbs(root)
+    chosen = [p for p in found if name == "/" or name in p.relative_to(root).parts]
+    if not chosen:
+        there = sorted({part for p in found for part in p.relative_to(root).parts})
+        raise DataError(
+            f"No LMDB below {root} lies in a folder {name!r} (--select_data); folders that are "
+            f"there: {', '.join(there) or 'none'}."
+        )
+    return chosen
+
+
+def open_evaluation_sets(
+    root: Path | str, label_filter: LabelFilter, names: Collection[str] | None = None
+) -> dict[str, LmdbSet]:
+    """Every LMDB below a root, by its folder's name (by its path, where two share a name).
+
+    Args:
+        root: the folder.
+        label_filter: decides which records are compared.
+        names: only folders of these names; None for all.
+
+    Raises:
+        DataError: none is there.
+
+    """
+    root = Path(root)
+    paths = found = find_lmdbs(root)
+    if names is not None:
+        paths = [p for p in found if p.name in names]
+        if not paths:
+            raise DataError(
+                f"None of {', '.join(names)} is below {root}; it has "
+                f"{', '.join(p.name for p in found)}."
+            )
+    plain = [p.name for p in paths]
+    sets = {}
+    for path in paths:
+        unique = plain.count(path.name) == 1
+        name = path.name if unique else path.relative_to(root).as_posix()
+        sets[name] = LmdbSet(path, label_filter)
+    return sets

@@ -1,0 +1,16 @@
+"""Whole recognizers: `create_model` is the one door, `checkpoint` the formats in and out."""
+
+from models.config import ModelConfig
+from models.outputs import GRANULARITIES, Outputs
+from models.registry import build_model, config_codecs, create_model, list_models, preset_config
+
+__all__ = [
+    "GRANULARITIES",
+    "ModelConfig",
+    "Outputs",
+    "build_model",
+    "config_codecs",
+    "create_model",
+    "list_models",
+    "preset_config",
+]

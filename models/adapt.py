@@ -1,0 +1,114 @@
+"""Weights of one configuration for a model of another: keeps what matches, says what does not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What became of the entries when weights moved to another configuration.
+
+    Attributes:
+        kept: number of entries taken as they are.
+        converted: a sentence for each entry taken in part (characters, positions, sizes).
+        initialised: entries that keep their fresh initialisation.
+
+    """
+
+    kept: int
+    converted: tuple[str, ...]
+    initialised: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.kept} entries taken as they are"]
+        lines += list(self.converted)
+        if self.initialised:
+            lines.append(f"newly initialised: {', '.join(self.initialised)}")
+        return "\n".join(lines)
+
+
+def load_adapted(
+    model: nn.Module, source: ModelConfig, state_dict: Mapping[str, Tensor]
+) -> Adaptation:
+    """Load weights of another charset, label length, image size or set of heads.
+
+    Rows of character heads move by character, positions of the labels by index; position
+    embeddings are interpolated. What has no counterpart keeps its initialisation.
+    """
+    target: ModelConfig = model.config
+    own = model.state_dict()
+    kept, converted, initialised = 0, [], []
+    for name, fresh in own.items():
+        given = state_dict.get(name)
+        if given is None or (fresh.shape == given.shape and _other_classes(name, source, target)):
+            initialised.append(name)
+            continue
+        if _is_char_head(name) and source.characters != target.characters:
+            own[name], shared = _move_characters(given, fresh, source, target)
+            converted.append(
+                f"{name}: {shared} of {len(target.characters)} characters taken over, the rest "
+                "newly initialised"
+            )
+        elif fresh.shape == given.shape:
+            own[name] = given
+            kept += 1
+        elif name == "pos_embed" and given.shape[2] == fresh.shape[2]:
+            own[name] = _resize_positions(given, source, target)
+            converted.append(
+                f"pos_embed: interpolated from {source.image_height}x{source.image_width} to "
+                f"{target.image_height}x{target.image_width} pixels"
+            )
+        elif name.endswith("tokenLearner.1.weight") and given.shape[1:] == fresh.shape[1:]:
+            rows = min(len(given), len(fresh))
+            own[name] = torch.cat([given[:rows], fresh[rows:]])
+            converted.append(f"{name}: {rows} of {len(fresh)} label positions taken over")
+        else:
+            initialised.append(name)
+    model.load_state_dict(own)
+    return Adaptation(kept, tuple(converted), tuple(initialised))
+
+
+def _is_char_head(name: str) -> bool:
+    return name.startswith(("char_head.", "head."))
+
+
+def _other_classes(name: str, source: ModelConfig, target: ModelConfig) -> bool:
+    """Whether a subword head's rows mean other pieces, whatever its shape."""
+    return any(
+        name.startswith(f"{g}_head.")
+        and getattr(source, f"{g}_vocabulary") != getattr(target, f"{g}_vocabulary")
+        for g in ("bpe", "wp")
+    )
+
+
+def _move_characters(
+    given: Tensor, fresh: Tensor, source: ModelConfig, target: ModelConfig
+) -> tuple[Tensor, int]:
+    moved = fresh.clone()
+    moved[:2] = given[:2]  # start and stop
+    row_of = {c: i + 2 for i, c in enumerate(source.characters)}
+    shared = 0
+    for row, character in enumerate(target.characters, start=2):
+        if character in row_of:
+            moved[row] = given[row_of[character]]
+            shared += 1
+    return moved, shared
+
+
+def _resize_positions(given: Tensor, source: ModelConfig, target: ModelConfig) -> Tensor:
+    def grid(config: ModelConfig) -> tuple[int, int]:
+        return (
+            config.image_height // config.patch_height,
+            config.image_width // config.patch_width,
+        )
+
+    class_token, patches = given[:, :1], given[:, 1:]
+    patches = patches.transpose(1, 2).unflatten(2, grid(source))
+    patches = F.interpolate(patches, grid(target), mode="bicubic", align_corners=False)
+    return torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)

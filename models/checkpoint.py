@@ -1,0 +1,245 @@
+"""Every checkpoint format in and out. Nothing that a file holds is ever run."""
+
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.config import ModelConfig
+from models.hugging_face import is_hugging_face_folder, load_hugging_face
+from models.registry import PRESETS, build_model, preset_config
+from text import CHARSET_PRESETS
+
+FORMAT = "acds-str checkpoint 1"
+WRAPPER_PREFIXES = ("module.", "mgp_str.", "acds_str.")
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, is damaged, or does not fit; the message says which."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and what they are the weights of.
+
+    Attributes:
+        config: architecture, charset and sizes; inferred from the shapes where the file is a
+            bare state dict, as the official ones are.
+        state_dict: official names, without wrapper prefixes.
+        source: own, official or hugging-face.
+        extra: what else a training run stored (iteration, scores, options).
+
+    """
+
+    config: ModelConfig
+    state_dict: dict[str, Tensor]
+    source: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path | str, model: nn.Module, **extra: Any) -> None:
+    """Write weights and configuration: beside, synced, then renamed.
+
+    Args:
+        path: the file.
+        model: a recognizer, not wrapped.
+        extra: plain values and tensors only, so that the file loads with `weights_only`.
+
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    contents = {
+        "format": FORMAT,
+        "config": model.config.to_dict(),
+        "model": model.state_dict(),
+        **extra,
+    }
+    try:
+        with partial.open("wb") as file:
+            torch.save(contents, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: Path | str, image_height: int | None = None, image_width: int | None = None
+) -> Checkpoint:
+    """Read any checkpoint: our own, an official `.pth`, or a Hugging Face folder.
+
+    Args:
+        path: file or folder.
+        image_height, image_width: pixels, for a bare state dict, whose shapes tell only how many
+            patches there are; None for 32 and 128.
+
+    Raises:
+        CheckpointError: no such file, damaged, hostile, or not a recognizer of this project.
+
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"There is no checkpoint {path}; check --model_dir / --saved_model.")
+    if path.is_dir():
+        if not is_hugging_face_folder(path):
+            found = sorted(p.name for p in path.iterdir())[:5]
+            raise CheckpointError(
+                f"{path} is a folder, but no Hugging Face one (config.json and "
+                f"model.safetensors); it holds {', '.join(found) or 'nothing'}."
+            )
+        try:
+            config, state_dict = load_hugging_face(path)
+        except (ValueError, OSError) as error:
+            raise CheckpointError(
+                f"The Hugging Face folder {path} can't be read: {error}"
+            ) from None
+        return Checkpoint(config, state_dict, "hugging-face")
+    contents = _read(path)
+    if contents.get("format") == FORMAT:
+        try:
+            config = ModelConfig.from_dict(contents.pop("config"))
+            state_dict = contents.pop("model")
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from None
+        contents.pop("format")
+        return Checkpoint(config, state_dict, "own", contents)
+    state_dict = _strip_prefixes(path, contents)
+    return Checkpoint(
+        _infer_config(path, state_dict, image_height or 32, image_width or 128),
+        state_dict,
+        "official",
+    )
+
+
+def load_model(
+    path: Path | str, image_height: int | None = None, image_width: int | None = None
+) -> nn.Module:
+    """Recognizer of a checkpoint, strictly loaded, in evaluation mode; see `load_checkpoint`.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, or weights that don't fit their configuration.
+
+    """
+    checkpoint = load_checkpoint(path, image_height, image_width)
+    model = build_model(checkpoint.config)
+    load_strictly(model, checkpoint.state_dict, path)
+    return model.eval()
+
+
+def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path | str) -> None:
+    """Load weights, or say in a few names what does not fit.
+
+    Raises:
+        CheckpointError: missing, unexpected, or differently shaped entries.
+
+    """
+    own = model.state_dict()
+    missing = [k for k in own if k not in state_dict]
+    unexpected = [k for k in state_dict if k not in own]
+    shapes = [
+        f"{k} {tuple(state_dict[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own
+        if k in state_dict and state_dict[k].shape != own[k].shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "other shape": shapes}
+    found = [f"{len(v)} {k} ({', '.join(v[:3])})" for k, v in problems.items() if v]
+    if found:
+        raise CheckpointError(
+            f"The weights in {path} don't fit {model.config.name}: {'; '.join(found)}."
+        )
+    model.load_state_dict(dict(state_dict))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} is not read: it holds more than tensors and plain values, which could run "
+            f"code, or it is damaged ({reason})."
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is no checkpoint, or a damaged one ({path.stat().st_size:,} bytes): {reason}"
+        ) from None
+    if not isinstance(contents, Mapping):
+        raise CheckpointError(f"{path} holds a {type(contents).__name__}, not a state dict.")
+    return dict(contents)
+
+
+def _strip_prefixes(path: Path, contents: Mapping[str, Any]) -> dict[str, Tensor]:
+    if not contents or not all(isinstance(v, Tensor) for v in contents.values()):
+        raise CheckpointError(
+            f"{path} is neither a checkpoint of this project nor a state dict; its entries are "
+            f"{', '.join(map(str, list(contents)[:5])) or 'none'}."
+        )
+    state_dict = dict(contents)
+    for prefix in WRAPPER_PREFIXES:
+        if all(name.startswith(prefix) for name in state_dict):
+            state_dict = {n.removeprefix(prefix): v for n, v in state_dict.items()}
+    return state_dict
+
+
+def _infer_config(
+    path: Path, state: Mapping[str, Tensor], image_height: int, image_width: int
+) -> ModelConfig:
+    """Configuration of a bare state dict, from its names and shapes."""
+    blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", n) for n in state) if m}
+    heads = tuple(n for n in ("char", "bpe", "wp") if f"{n}_tokenLearner.norm.weight" in state)
+    needed = ("cls_token", "pos_embed", "patch_embed.proj.weight", "head.weight")
+    absent = [n for n in needed if n not in state]
+    if absent or not blocks or "char" not in heads:
+        raise CheckpointError(
+            f"{path} is a state dict, but of none of this project's models: it begins with "
+            f"{', '.join(list(state)[:3])}, and lacks {', '.join(absent) or 'A3 modules'}."
+        )
+    width, channels = state["patch_embed.proj.weight"].shape[:2]
+    family = "char-str" if heads == ("char",) else "mgp-str"
+    name = next(
+        (
+            n
+            for n, p in PRESETS.items()
+            if (p["family"], p["width"], p["depth"], p.get("stem", "patch"))
+            == (family, width, len(blocks), "patch")
+        ),
+        None,
+    )
+    if name is None:
+        raise CheckpointError(
+            f"{path} has an encoder of width {width} and {len(blocks)} blocks; no {family} model "
+            "has that shape."
+        )
+    classes = {h: state[f"{h}_head.weight"].shape[0] for h in heads}
+    by_size = {len(c) + 2: c for c in CHARSET_PRESETS.values()}
+    if classes["char"] not in by_size:
+        raise CheckpointError(
+            f"{path} has {classes['char']} character classes; a bare state dict does not say "
+            f"which characters. Known numbers: {', '.join(map(str, by_size))}."
+        )
+    config = preset_config(
+        name,
+        characters=by_size[classes["char"]],
+        max_length=state["char_tokenLearner.tokenLearner.1.weight"].shape[0] - 2,
+        channels=channels,
+        **{f"{h}_classes": classes[h] for h in heads if h != "char"},
+        image_height=image_height,
+        image_width=image_width,
+    )
+    tokens = state["pos_embed"].shape[1] - 1
+    expected = (config.image_height // 4) * (config.image_width // 4)
+    if tokens != expected:
+        raise CheckpointError(
+            f"{path} was trained on images of {tokens} patches, and "
+            f"{config.image_height}x{config.image_width} pixels make {expected}; give its --imgH "
+            "and --imgW."
+        )
+    return config

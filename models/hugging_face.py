@@ -1,0 +1,140 @@
+"""Folders of transformers' `MgpstrForSceneTextRecognition`, in and out, without transformers."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models.config import ModelConfig
+from models.registry import PRESETS, preset_config
+from text import CHARSET_PRESETS
+
+ARCHITECTURE = "MgpstrForSceneTextRecognition"
+# Name there -> name here; the rest is the same.
+_PREFIXES = {
+    "mgp_str.embeddings.proj.": "patch_embed.proj.",
+    "mgp_str.embeddings.": "",
+    "mgp_str.encoder.": "",
+    "char_a3_module.": "char_tokenLearner.",
+    "bpe_a3_module.": "bpe_tokenLearner.",
+    "wp_a3_module.": "wp_tokenLearner.",
+}
+# Of the official state dict, these are never applied, and transformers leaves them out.
+_UNUSED = ("norm.", "head.")
+
+
+def is_hugging_face_folder(path: Path) -> bool:
+    """Whether a folder has the two files of such a model."""
+    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+
+
+def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Configuration and state dict (official names) of a folder.
+
+    transformers applies LayerNorm with its configured epsilon 1e-5 in the blocks, the original
+    with 1e-6: logits differ by up to 4e-4 (reference facts, 3).
+
+    Raises:
+        ValueError: another architecture, or files that can't be read.
+
+    """
+    try:
+        theirs = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model.safetensors")
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        raise ValueError(f"damaged file ({error})") from None
+    if not isinstance(theirs, Mapping) or theirs.get("model_type") != "mgp-str":
+        raise ValueError("config.json is not that of an mgp-str model")
+    # transformers leaves out of config.json what equals its defaults, which are the base model's.
+    height, width_pixels = theirs.get("image_size", (32, 128))
+    width = theirs.get("hidden_size", 768)
+    depth = theirs.get("num_hidden_layers", 12)
+    name = next(
+        (
+            n
+            for n, p in PRESETS.items()
+            if (p["family"], p["width"], p["depth"]) == ("mgp-str", width, depth)
+        ),
+        None,
+    )
+    if name is None:
+        raise ValueError(f"no mgp-str model has width {width} and depth {depth}")
+    classes = theirs.get("num_character_labels", 38)
+    by_size = {len(c) + 2: c for c in CHARSET_PRESETS.values()}
+    if classes not in by_size:
+        raise ValueError(f"no charset preset has {classes} classes")
+    config = preset_config(
+        name,
+        characters=by_size[classes],
+        max_length=theirs.get("max_token_length", 27) - 2,
+        image_height=height,
+        image_width=width_pixels,
+        channels=theirs.get("num_channels", 3),
+        bpe_classes=theirs.get("num_bpe_labels", 50257),
+        wp_classes=theirs.get("num_wordpiece_labels", 30522),
+    )
+    state = {_rename(n, _PREFIXES): w for n, w in weights.items()}
+    state["norm.weight"], state["norm.bias"] = torch.ones(width), torch.zeros(width)
+    state["head.weight"] = torch.zeros(classes, width)
+    state["head.bias"] = torch.zeros(classes)
+    return config, state
+
+
+def export_hugging_face(model: nn.Module, folder: Path) -> None:
+    """Write a folder that transformers' own class loads and computes the same logits with.
+
+    Raises:
+        ValueError: a model that transformers has no class for.
+
+    """
+    config: ModelConfig = model.config
+    if config.family != "mgp-str" or config.stem != "patch" or len(config.granularities) != 3:
+        raise ValueError(
+            f"transformers has no class for {config.name}; it knows MGP-STR with a patch "
+            "projection and all three granularities."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    theirs = {
+        "architectures": [ARCHITECTURE],
+        "model_type": "mgp-str",
+        "image_size": [config.image_height, config.image_width],
+        "patch_size": config.patch_height,
+        "num_channels": config.channels,
+        "max_token_length": config.positions,
+        "num_character_labels": config.num_classes("char"),
+        "num_bpe_labels": config.bpe_classes,
+        "num_wordpiece_labels": config.wp_classes,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "mlp_ratio": 4.0,
+        "qkv_bias": True,
+        # Its blocks' epsilon; 1e-5, its default, would move the logits by 2e-4.
+        "layer_norm_eps": 1e-6,
+        "torch_dtype": "float32",
+    }
+    (folder / "config.json").write_text(json.dumps(theirs, indent=2) + "\n", encoding="utf-8")
+    back = {ours: name for name, ours in _PREFIXES.items() if ours}
+    weights = {}
+    for name, value in model.state_dict().items():
+        if name.startswith(_UNUSED):
+            continue
+        if name in ("cls_token", "pos_embed"):
+            target = f"mgp_str.embeddings.{name}"
+        elif name.startswith("blocks."):
+            target = f"mgp_str.encoder.{name}"
+        else:
+            target = _rename(name, back)
+        weights[target] = value.detach().contiguous().cpu()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _rename(name: str, prefixes: Mapping[str, str]) -> str:
+    for old, new in prefixes.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name

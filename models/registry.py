@@ -1,0 +1,114 @@
+"""Named presets of recognizers, and the one door to them."""
+
+from typing import Any
+
+from torch import nn
+
+from models.config import ModelConfig
+from models.mgp_str import CharStr, MgpStr
+from models.pretrained import load_imagenet_weights
+from text.subword import build_codecs
+
+FAMILIES: dict[str, type[nn.Module]] = {"mgp-str": MgpStr, "char-str": CharStr}
+
+_MGP_SIZES = {
+    "tiny": {"width": 192, "depth": 12, "num_heads": 3},
+    "small": {"width": 384, "depth": 12, "num_heads": 6},
+    "base": {"width": 768, "depth": 12, "num_heads": 12},
+    "large": {"width": 1024, "depth": 24, "num_heads": 16},
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    f"mgp_str_{size}_patch4_3_32_128": {"family": "mgp-str", **values}
+    for size, values in _MGP_SIZES.items()
+}
+PRESETS["char_str_base_patch4_3_32_128"] = {
+    "family": "char-str",
+    "granularities": ("char",),
+    **_MGP_SIZES["base"],
+}
+# Not an official size: learns to read within minutes on a CPU, for `make quickstart`.
+PRESETS["mgp_str_mini_stem4x8_3_32_128"] = {
+    "family": "mgp-str",
+    "width": 192,
+    "depth": 4,
+    "num_heads": 3,
+    "patch_width": 8,
+    "stem": "conv",
+}
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` takes."""
+    return sorted(PRESETS)
+
+
+def preset_config(name: str, **changes: Any) -> ModelConfig:
+    """Configuration of a named model.
+
+    Args:
+        name: one of `list_models()`.
+        changes: other fields of `ModelConfig`, for example `characters` or `image_width`.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no model {name!r}; choose one of {', '.join(list_models())}.")
+    return ModelConfig(name=name, **{**PRESETS[name], **changes})
+
+
+def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
+    """Recognizer of a configuration, newly initialised.
+
+    Args:
+        config: what to build.
+        pretrained: start the encoder from ImageNet weights (DeiT; MAE for large), which timm
+            downloads. Nothing is downloaded otherwise.
+
+    Raises:
+        RuntimeError: the ImageNet weights can't be had.
+
+    """
+    model = FAMILIES[config.family](config, pad_ids=_pad_ids(config))
+    if pretrained:
+        load_imagenet_weights(model)
+    return model
+
+
+def create_model(name: str, pretrained: bool = False, **changes: Any) -> nn.Module:
+    """Recognizer by name: the one door.
+
+    >>> model = create_model("mgp_str_tiny_patch4_3_32_128").eval()
+    >>> model(torch.rand(1, 3, 32, 128)).char.shape
+    torch.Size([1, 27, 38])
+    """
+    return build_model(preset_config(name, **changes), pretrained)
+
+
+def config_codecs(config: ModelConfig):
+    """Label codecs of a configuration, by granularity."""
+    codecs = build_codecs(
+        config.characters,
+        config.max_length,
+        config.granularities,
+        {"bpe": config.bpe_vocabulary, "wp": config.wp_vocabulary},
+    )
+    for name, codec in codecs.items():
+        if codec.num_classes != config.num_classes(name):
+            raise ValueError(
+                f"The {name} vocabulary has {codec.num_classes} entries, but the model's head "
+                f"has {config.num_classes(name)}; give the vocabulary that it was trained with."
+            )
+    return codecs
+
+
+def _pad_ids(config: ModelConfig) -> dict[str, int]:
+    # Bundled vocabularies pad with 0; only one of the user's own has to be loaded to know.
+    pad_ids = dict.fromkeys(config.granularities, 0)
+    custom = [n for n in ("bpe", "wp") if n in pad_ids and getattr(config, f"{n}_vocabulary")]
+    if custom:
+        codecs = config_codecs(config)
+        pad_ids.update({name: codecs[name].pad_id for name in custom})
+    return pad_ids

@@ -1,0 +1,1 @@
+"""Building blocks: they know tensors, not files, options or strings."""

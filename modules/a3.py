@@ -1,0 +1,31 @@
+"""A3, Adaptive Addressing and Aggregation (MGP-STR, section 3.2)."""
+
+import torch
+from torch import Tensor, nn
+
+GROUPS = 8
+
+
+class A3(nn.Module):
+    """Learns T attention maps over the tokens, and aggregates T features with them.
+
+    Attribute names are those of the official state dict.
+    """
+
+    def __init__(self, width: int, positions: int):
+        super().__init__()
+        self.token_norm = nn.LayerNorm(width)
+        self.tokenLearner = nn.Sequential(
+            nn.Conv2d(width, width, 1, groups=GROUPS, bias=False),
+            nn.Conv2d(width, positions, 1, bias=False),
+        )
+        self.feat = nn.Conv2d(width, width, 1, groups=GROUPS, bias=False)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N, D] -> attention [B, T, N] (rows sum to 1), features [B, T, D]."""
+        tokens = self.token_norm(tokens)
+        columns = tokens.transpose(1, 2).unsqueeze(-1)  # [B, D, N, 1]
+        attention = self.tokenLearner(columns).flatten(2).softmax(dim=-1)
+        values = self.feat(columns).flatten(2).transpose(1, 2)  # [B, N, D]
+        return attention, self.norm(torch.bmm(attention.to(values.dtype), values))

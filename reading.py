@@ -1,0 +1,180 @@
+"""Reading words from Python.
+
+>>> from reading import Reader
+>>> reader = Reader.load("best_accuracy.pth")
+>>> reader("demo_imgs/street.jpg").text
+'street'
+"""
+
+import glob
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from models import config_codecs
+from models.checkpoint import load_model
+from preprocessing import UnreadableImageError, decode_image, preprocess
+from text import Reading, fuse
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
+
+
+class Reader:
+    """Reads words in images with a recognizer.
+
+    Args:
+        model: a recognizer.
+        device: cuda or cpu; None takes a GPU where there is one.
+        batch_size: images a batch.
+        keep_ratio: as `--PAD` in training.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str | None = None,
+        batch_size: int = 32,
+        keep_ratio: bool = False,
+    ):
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device).eval()
+        self.config = model.config
+        self.codecs = config_codecs(model.config)
+        self.batch_size, self.keep_ratio = batch_size, keep_ratio
+
+    @classmethod
+    def load(cls, path: str | Path, **settings) -> "Reader":
+        """Reader of a checkpoint: our own, an official `.pth`, or a Hugging Face folder.
+
+        Args:
+            path: file or folder.
+            settings: arguments of `Reader`.
+
+        Raises:
+            CheckpointError: a file that is missing, damaged, hostile, or of another project.
+
+        """
+        return cls(load_model(path), **settings)
+
+    def __call__(
+        self, images: ImageLike | Sequence[ImageLike], attention: bool = False
+    ) -> Reading | list[Reading]:
+        """Read one image, or a list of them.
+
+        Args:
+            images: paths, encoded bytes, Pillow images, or RGB arrays uint8 [H, W, 3].
+            attention: also return each granularity's attention, [T, rows, columns] of patches.
+
+        Returns:
+            A reading, or a list of readings in the order given.
+
+        Raises:
+            UnreadableImageError: an image that can't be decoded; the message names it.
+
+        """
+        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
+            return next(self.stream([images], attention))
+        return list(self.stream(images, attention))
+
+    def stream(self, images: Iterable[ImageLike], attention: bool = False) -> Iterator[Reading]:
+        """Readings in the order given, a batch of images in memory at a time."""
+        images = iter(images)
+        while batch := list(islice(images, self.batch_size)):
+            yield from self._read(batch, attention)
+
+    def _read(self, images: Sequence[ImageLike], attention: bool) -> list[Reading]:
+        config = self.config
+        pixels = [
+            preprocess(
+                open_image(image, config.channels),
+                config.image_height,
+                config.image_width,
+                self.keep_ratio,
+            )
+            for image in images
+        ]
+        batch = torch.from_numpy(np.stack(pixels)).to(self.device).float() / 255
+        with torch.inference_mode():
+            outputs = self.model(batch)
+            ids, probabilities = outputs.greedy()
+        readings = fuse(
+            self.codecs,
+            {n: i.cpu().numpy() for n, i in ids.items()},
+            {n: p.cpu().numpy() for n, p in probabilities.items()},
+        )
+        if not attention:
+            return readings
+        grid = (
+            config.image_height // config.patch_height,
+            config.image_width // config.patch_width,
+        )
+        maps = {
+            name: weights[:, :, 1:].unflatten(2, grid).float().cpu().numpy()
+            for name, weights in outputs.attention.items()
+        }
+        return [
+            replace(reading, attention={name: m[i] for name, m in maps.items()})
+            for i, reading in enumerate(readings)
+        ]
+
+
+def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
+    """Any accepted kind of image as a Pillow image, RGB or grey.
+
+    Raises:
+        UnreadableImageError: it can't be decoded, or is an array of another shape or type.
+
+    """
+    if isinstance(image, Image.Image):
+        return image.convert("RGB" if channels == 3 else "L")
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UnreadableImageError(
+                f"an array must be RGB, uint8 [H, W, 3], not {image.dtype} {list(image.shape)}"
+            )
+        return Image.fromarray(image).convert("RGB" if channels == 3 else "L")
+    if isinstance(image, bytes):
+        return decode_image(image, channels)
+    try:
+        return decode_image(Path(image), channels)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{image}: {error}") from None
+
+
+def find_images(place: str | Path) -> list[Path]:
+    """Image files: the file itself, those of a folder, or those that a glob matches.
+
+    Raises:
+        FileNotFoundError: nothing is there; the message says what was looked for.
+
+    """
+    path = Path(place)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        candidates = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    else:
+        candidates = [Path(p) for p in glob.glob(str(place), recursive=True)]
+    found = sorted((p for p in candidates if p.is_file()), key=_natural)
+    if not found:
+        raise FileNotFoundError(
+            f"There are no images at {place}; give an image, a folder with "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))} files, or a glob in quotes."
+        )
+    return found
+
+
+def _natural(path: Path) -> list:
+    """2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]

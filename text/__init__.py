@@ -1,0 +1,19 @@
+"""Strings to ids and back: charset, label codecs of the three granularities, fused decoding."""
+
+from text.charset import CHARSET_PRESETS, Charset, Normalized
+from text.codec import CharCodec, Codec
+from text.fusion import GranularityReading, Reading, fuse
+from text.subword import SubwordCodec, build_codecs
+
+__all__ = [
+    "CHARSET_PRESETS",
+    "CharCodec",
+    "Charset",
+    "Codec",
+    "GranularityReading",
+    "Normalized",
+    "Reading",
+    "SubwordCodec",
+    "build_codecs",
+    "fuse",
+]

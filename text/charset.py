@@ -1,0 +1,99 @@
+"""Which characters a recognizer knows, and how a label is brought into that set."""
+
+import string
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+CHARSET_PRESETS = {
+    "36": string.digits + string.ascii_lowercase,
+    "62": string.digits + string.ascii_letters,
+    # The order of the reference's --sensitive: string.printable without white space.
+    "94": string.digits + string.ascii_letters + string.punctuation,
+}
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """A label in a charset: its text, and the characters that had to be left out."""
+
+    text: str
+    removed: str
+
+
+@dataclass(frozen=True)
+class Charset:
+    """An ordered set of characters.
+
+    Raises:
+        ValueError: no characters, a character that stands twice, or white space.
+
+    """
+
+    characters: str
+
+    def __post_init__(self):
+        if not self.characters:
+            raise ValueError("The charset is empty; give at least one character.")
+        twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        if twice:
+            raise ValueError(f"Characters that stand twice in the charset: {describe(twice)}.")
+        blank = [c for c in self.characters if c.isspace()]
+        if blank:
+            raise ValueError(f"White space can't be in a charset: {describe(blank)}.")
+
+    @classmethod
+    def load(cls, characters: str) -> "Charset":
+        """Charset from a preset's name (36, 62, 94), a UTF-8 file's path, or the characters.
+
+        In a file, line breaks at the ends of lines are not characters.
+        """
+        if characters in CHARSET_PRESETS:
+            return cls(CHARSET_PRESETS[characters])
+        if len(characters) < 250 and Path(characters).is_file():
+            try:
+                lines = Path(characters).read_text(encoding="utf-8-sig").splitlines()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"The charset file {characters} is not UTF-8 ({error.reason} at byte "
+                    f"{error.start}); save it as UTF-8."
+                ) from None
+            return cls("".join(lines))
+        if characters.endswith(".txt"):
+            raise ValueError(f"There is no charset file {characters}.")
+        return cls(characters)
+
+    @property
+    def name(self) -> str:
+        """The preset's name, or the number of characters."""
+        for name, characters in CHARSET_PRESETS.items():
+            if characters == self.characters:
+                return name
+        return f"custom-{len(self.characters)}"
+
+    @cached_property
+    def cased(self) -> bool:
+        """Whether upper and lower case are told apart."""
+        return any(c.lower() != c for c in self.characters)
+
+    @cached_property
+    def _known(self) -> frozenset:
+        return frozenset(self.characters)
+
+    def normalize(self, label: str) -> Normalized:
+        """Compose (NFC), lower-case for an uncased charset, leave out what the charset lacks."""
+        label = label if label.isascii() else unicodedata.normalize("NFC", label)
+        if not self.cased:
+            label = label.lower()
+        if self._known.issuperset(label):
+            return Normalized(label, "")
+        return Normalized(
+            "".join(c for c in label if c in self._known),
+            "".join(c for c in label if c not in self._known),
+        )
+
+
+def describe(characters) -> str:
+    """Characters with their code points and names, for messages."""
+    return ", ".join(f"{c!r} (U+{ord(c):04X} {unicodedata.name(c, 'no name')})" for c in characters)

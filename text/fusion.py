@@ -1,0 +1,123 @@
+"""From ids and probabilities to words: every granularity's reading, and the fused one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from text.codec import Codec
+
+
+@dataclass(frozen=True)
+class GranularityReading:
+    """What one granularity reads.
+
+    Attributes:
+        text: the word.
+        confidence: product of the largest probabilities up to and including stop, in [0, 1];
+            over all positions where there is no stop.
+        stopped: whether the stop id was read.
+        ids: the ids before stop.
+        probabilities: theirs, and that of stop where there is one.
+
+    """
+
+    text: str
+    confidence: float
+    stopped: bool
+    ids: tuple[int, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A word as read.
+
+    Attributes:
+        text, confidence: of the most confident granularity.
+        granularity: its name.
+        by_granularity: what each of them reads.
+        attention: where each looked, [T, rows, columns] of patches; only on request.
+
+    """
+
+    text: str
+    confidence: float
+    granularity: str
+    by_granularity: Mapping[str, GranularityReading] = field(default_factory=dict)
+    attention: Mapping[str, np.ndarray] | None = None
+
+
+def fuse(
+    codecs: Mapping[str, Codec],
+    ids: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+) -> list[Reading]:
+    """Read a batch.
+
+    A reading is cut at the first stop id, never by searching the text. The granularity with the
+    highest confidence wins, ties go to the earlier one (reference facts, 5); one that never
+    stopped wins only where none did. Text is lower-cased for an uncased charset.
+
+    Args:
+        codecs: by granularity, char first.
+        ids: arg-max ids, int [B, T], by granularity. Position 0 is never read.
+        probabilities: the largest probabilities, float [B, T], by granularity.
+
+    """
+    per_granularity = {
+        name: _readings(codec, ids[name], probabilities[name]) for name, codec in codecs.items()
+    }
+    uncased = "char" in codecs and not codecs["char"].charset.cased
+    batch = len(next(iter(per_granularity.values())))
+    return [
+        _fuse_one(codecs, {n: r[i] for n, r in per_granularity.items()}, uncased)
+        for i in range(batch)
+    ]
+
+
+def _fuse_one(
+    codecs: Mapping[str, Codec], readings: Mapping[str, GranularityReading], uncased: bool
+) -> Reading:
+    if uncased:
+        readings = {n: _lower(r) for n, r in readings.items()}
+    candidates = [n for n in readings if codecs[n].fusible] or list(readings)
+    winner = max(candidates, key=lambda n: (readings[n].stopped, readings[n].confidence))
+    best = readings[winner]
+    return Reading(best.text, best.confidence, winner, dict(readings))
+
+
+def _lower(reading: GranularityReading) -> GranularityReading:
+    return GranularityReading(
+        reading.text.lower(),
+        reading.confidence,
+        reading.stopped,
+        reading.ids,
+        reading.probabilities,
+    )
+
+
+def _readings(
+    codec: Codec, ids: np.ndarray, probabilities: np.ndarray
+) -> Sequence[GranularityReading]:
+    ids = np.asarray(ids)[:, 1:]
+    # NaN logits have no confidence, and must not win by comparing false.
+    probabilities = np.nan_to_num(np.asarray(probabilities, dtype=np.float64)[:, 1:], nan=0.0)
+    is_stop = ids == codec.stop_id
+    stopped = is_stop.any(axis=1)
+    lengths = np.where(stopped, is_stop.argmax(axis=1), ids.shape[1])
+    readings = []
+    for row, row_probabilities, length, stop in zip(
+        ids.tolist(), probabilities, lengths.tolist(), stopped.tolist(), strict=True
+    ):
+        used = row_probabilities[: length + stop]
+        readings.append(
+            GranularityReading(
+                text=codec.decode(row[:length]),
+                confidence=float(used.prod()),
+                stopped=stop,
+                ids=tuple(row[:length]),
+                probabilities=tuple(used.tolist()),
+            )
+        )
+    return readings

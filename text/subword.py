@@ -1,0 +1,195 @@
+"""BPE and WordPiece codecs on the vocabularies in assets/, or on a tokenizers JSON file."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from text.charset import Charset
+from text.codec import CharCodec, Codec
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+GPT2_CLASSES = 50257
+BERT_CLASSES = 30522
+
+# Names under which tokenizer files keep the three special tokens, most usual first.
+START_TOKENS = ("[CLS]", "<s>", "[GO]", "<|startoftext|>")
+STOP_TOKENS = ("[SEP]", "</s>", "[s]", "<|im_end|>")
+PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+class SubwordCodec(Codec):
+    """Subword labels on a `tokenizers.Tokenizer`.
+
+    Args:
+        name: bpe or wp.
+        tokenizer: encodes without special tokens.
+        start_id, stop_id, pad_id: special ids; they may lie beyond the tokenizer's own
+            vocabulary, the head then grows by them.
+        positions: T.
+        special_ids: further ids that have no text.
+        truncates: a word of too many pieces is cut (keeping stop), as the reference does for
+            WordPiece; otherwise such a word is not learned.
+
+    A word whose pieces can't be told from the special ids (a lone `#` in GPT-2's vocabulary is
+    the stop id), or that has too many pieces, gets a row of padding: this granularity does not
+    learn from it, the others do. `unlearnable` counts them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tokenizer: Tokenizer,
+        start_id: int,
+        stop_id: int,
+        pad_id: int,
+        positions: int,
+        special_ids: Iterable[int] = (),
+        truncates: bool = False,
+    ):
+        self.name = name
+        self.tokenizer = tokenizer
+        self.start_id, self.stop_id, self.pad_id = start_id, stop_id, pad_id
+        self.positions = positions
+        self.num_classes = max(tokenizer.get_vocab_size() - 1, start_id, stop_id, pad_id) + 1
+        self.unlearnable = 0
+        self._reserved = {start_id, stop_id, pad_id}
+        self._textless = set(special_ids)
+        self._truncates = truncates
+        self._pieces_of = lru_cache(maxsize=65536)(self._pieces)
+
+    @property
+    def cased(self) -> bool:
+        """Whether the vocabulary tells upper from lower case."""
+        return self._pieces("A") != self._pieces("a")
+
+    def _pieces(self, word: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
+
+    def encode(self, word: str) -> np.ndarray:
+        """Ids of a word, int64 [T]; all padding where the word can't be learned."""
+        pieces = self._pieces_of(word)
+        if self._truncates:
+            pieces = pieces[: self.positions - 2]
+        if len(pieces) > self.positions - 2 or self._reserved.intersection(pieces):
+            self.unlearnable += 1
+            return np.full(self.positions, self.pad_id, dtype=np.int64)
+        return self._row(pieces)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, without special tokens and white space.
+
+        White space and continuation marks inside a word image are artefacts of the vocabulary:
+        the reference keeps BPE's leading spaces and a leading `##` (quirks 5 and 6).
+        """
+        size = self.tokenizer.get_vocab_size()
+        kept = [i for i in ids if i < size and i not in self._textless]
+        text = self.tokenizer.decode(kept, skip_special_tokens=False)
+        return "".join(text.split()).removeprefix("##" if self.name == "wp" else "")
+
+
+def gpt2_codec(positions: int) -> SubwordCodec:
+    """BPE on GPT-2's vocabulary: start 1, stop 2, padding 0, as official checkpoints have it."""
+    folder = ASSETS / "gpt2"
+    files = _vocabulary_files(folder / "vocab.json", folder / "merges.txt")
+    tokenizer = Tokenizer(models.BPE.from_file(*files))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    _check_size(tokenizer, GPT2_CLASSES, folder)
+    end_of_text = tokenizer.token_to_id("<|endoftext|>")
+    return SubwordCodec("bpe", tokenizer, 1, 2, 0, positions, special_ids=[end_of_text])
+
+
+def bert_codec(positions: int) -> SubwordCodec:
+    """WordPiece on bert-base-uncased: start 101 `[CLS]`, stop 102 `[SEP]`, padding 0 `[PAD]`."""
+    (file,) = _vocabulary_files(ASSETS / "bert-base-uncased" / "vocab.txt")
+    tokenizer = Tokenizer(models.WordPiece.from_file(file, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    _check_size(tokenizer, BERT_CLASSES, Path(file))
+    specials = [tokenizer.token_to_id(t) for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")]
+    return SubwordCodec(
+        "wp", tokenizer, 101, 102, 0, positions, special_ids=specials, truncates=True
+    )
+
+
+def custom_codec(name: str, tokenizer_json: str, positions: int) -> SubwordCodec:
+    """Codec on the text of a tokenizers JSON file.
+
+    Start, stop and padding are the file's own special tokens where it has them under a usual
+    name; those that it lacks are appended after its vocabulary, so nothing collides.
+
+    Raises:
+        ValueError: not a tokenizers JSON file.
+
+    """
+    try:
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(
+            f"The {name} vocabulary is not a tokenizers JSON file ({error}); "
+            "make one with tokenizers.Tokenizer.save()."
+        ) from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids, size = [], tokenizer.get_vocab_size()
+    for names in (START_TOKENS, STOP_TOKENS, PAD_TOKENS):
+        known = [i for i in map(tokenizer.token_to_id, names) if i is not None]
+        ids.append(known[0] if known else size)
+        size += not known
+    start_id, stop_id, pad_id = ids
+    textless = set(tokenizer.get_added_tokens_decoder()) | set(ids)
+    return SubwordCodec(name, tokenizer, start_id, stop_id, pad_id, positions, textless)
+
+
+def build_codecs(
+    characters: str,
+    max_length: int,
+    granularities: Sequence[str],
+    vocabularies: dict[str, str | None] | None = None,
+) -> dict[str, Codec]:
+    """Codecs of a recognizer's granularities, in their order.
+
+    Args:
+        characters: the charset.
+        max_length: longest label, in characters; rows have two positions more.
+        granularities: some of char, bpe, wp. Only their vocabularies are loaded.
+        vocabularies: the text of a tokenizers JSON file instead of the one in assets/, by name.
+
+    """
+    charset = Charset(characters)
+    bundled = {"bpe": gpt2_codec, "wp": bert_codec}
+    codecs: dict[str, Codec] = {}
+    for name in granularities:
+        if name == "char":
+            codecs[name] = CharCodec(charset, max_length)
+            continue
+        custom = (vocabularies or {}).get(name)
+        positions = max_length + 2
+        codec = custom_codec(name, custom, positions) if custom else bundled[name](positions)
+        # A vocabulary without upper case can never be right on it, and would still win by
+        # confidence.
+        codec.fusible = codec.cased or not charset.cased
+        codecs[name] = codec
+    return codecs
+
+
+def _vocabulary_files(*files: Path) -> list[str]:
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"The vocabulary {', '.join(missing)} is missing; it is part of the repository: "
+            "restore it with `git checkout assets`."
+        )
+    return [str(file) for file in files]
+
+
+def _check_size(tokenizer: Tokenizer, expected: int, where: Path) -> None:
+    if tokenizer.get_vocab_size() != expected:
+        raise ValueError(
+            f"The vocabulary in {where} has {tokenizer.get_vocab_size()} entries instead of "
+            f"{expected}; restore it with `git checkout assets`."
+        )

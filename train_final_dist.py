@@ -1,0 +1,131 @@
+"""Train a scene text recognizer on LMDBs.
+
+One process:   python3 train_final_dist.py --train_data data/training --valid_data data/evaluation …
+Two GPUs:      torchrun --nproc_per_node=2 train_final_dist.py …
+"""
+
+import random
+from argparse import Namespace
+
+import numpy as np
+import torch
+
+from augmentation import Augmenter
+from dataset import (
+    ImageFormat,
+    MixingSampler,
+    TrainingDataset,
+    batch_counts,
+    merge_reports,
+    open_sources,
+    training_loader,
+)
+from engine.distributed import LaunchError, Process, distributed
+from engine.evaluation import Evaluator, protocol_line
+from engine.options import OptionError, augmentation_settings, optimization, training_config
+from engine.progress import RunLog
+from engine.run_folder import RunFolder, device_line, versions
+from engine.step import NonFiniteLossError
+from engine.training import Plan, Trainer
+from label_filter import LabelFilter
+from lmdb_set import DataError, close_environments, open_evaluation_sets
+from models import build_model, config_codecs
+from models.adapt import load_adapted
+from models.checkpoint import CheckpointError, load_checkpoint, load_strictly
+from text import Charset
+from utils import fail, get_args
+
+# What a person can mend: shown as a sentence, without a traceback.
+PLAIN_ERRORS = (CheckpointError, DataError, LaunchError, NonFiniteLossError, OptionError)
+
+
+def train(options: Namespace, process: Process) -> None:
+    """Train as the options say."""
+    start = load_checkpoint(options.saved_model) if options.saved_model else None
+    config = training_config(options, start.config if start else None)
+    plan = Plan(optimization(options), options.valInterval, options.amp)
+    augmentation = augmentation_settings(options)
+
+    charset = Charset(config.characters)
+    filtering = not options.data_filtering_off
+    sources, ratios = open_sources(
+        options.train_data,
+        options.select_data,
+        options.batch_ratio,
+        LabelFilter(charset, config.max_length, filtering),
+        options.total_data_usage_ratio,
+    )
+    validation_sets = open_evaluation_sets(
+        options.valid_data, LabelFilter(charset, config.max_length, filtering, trainable=False)
+    )
+    close_environments()
+
+    name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
+    folder = RunFolder(options.saved_path, name)
+    log = RunLog(folder.log, enabled=process.is_main)
+
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(options.manualSeed)
+    model = build_model(config, options.pretrained)
+    if start is None:
+        log(f"{config.name}: newly initialised")
+    elif start.config == config:
+        load_strictly(model, start.state_dict, options.saved_model)
+        log(f"{config.name}: weights of {options.saved_model}")
+    else:
+        adaptation = load_adapted(model, start.config, start.state_dict)
+        log(f"{config.name}: weights of {options.saved_model}, adapted\n{adaptation}")
+    model.to(process.device)
+    torch.manual_seed(options.manualSeed + process.rank)
+
+    counts = batch_counts(options.batch_size, ratios)
+    image_format = ImageFormat(
+        config.image_height, config.image_width, config.channels, options.PAD
+    )
+    if process.is_main:
+        settings = {**vars(options), "batch_images_per_process": sum(counts)}
+        folder.write_options(
+            settings, model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None}
+        )
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    described = ", ".join(f"{k} {v}" for k, v in versions().items())
+    shares = ", ".join(f"{s.name} {c} of {len(s):,}" for s, c in zip(sources, counts, strict=True))
+    log(f"{device_line(process.device)}; {described}")
+    log(f"{parameters:,} trainable parameters; matrix products: {options.amp}")
+    log(
+        f"{process.world_size} process(es), {sum(counts)} images each, "
+        f"{sum(counts) * process.world_size} a step ({shares})"
+    )
+    log(protocol_line(charset))
+    for path, report in merge_reports(sources).items():
+        log(f"training {path}: {report}")
+    for name, lmdb_set in validation_sets.items():
+        log(f"validation {name}: {lmdb_set.report}")
+
+    codecs = config_codecs(config)
+    evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, options.workers)
+    trainer = Trainer(model, codecs, plan, evaluator, validation_sets, process, folder, log)
+    augmenter = Augmenter(**augmentation) if augmentation else None
+    dataset = TrainingDataset(sources, image_format, augmenter)
+    sampler = MixingSampler(
+        [len(s) for s in sources], counts, options.manualSeed, process.rank, process.world_size
+    )
+    on_gpu = process.device.type == "cuda"
+    best = trainer.run(training_loader(dataset, sampler, options.workers, on_gpu))
+    log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
+
+
+def main() -> None:
+    """Parse, start, train."""
+    options = get_args("train_final_dist")
+    try:
+        with distributed(
+            options.device, world_size=options.world_size, local_rank=options.local_rank
+        ) as process:
+            train(options, process)
+    except PLAIN_ERRORS as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()
