@@ -70,13 +70,14 @@ def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespa
         argv: arguments, None for those of the command line.
 
     """
-    options = _parser(script).parse_args(argv)
+    options = build_parser(script).parse_args(argv)
     if options.workers == -1:
         options.workers = os.cpu_count() or 1
     return options
 
 
-def _parser(script: str) -> _Parser:
+def build_parser(script: str) -> argparse.ArgumentParser:
+    """Parser of a script's options."""
     description, adders = _SCRIPTS[script]
     parser = _Parser(script, description)
     for add in adders:
@@ -85,7 +86,7 @@ def _parser(script: str) -> _Parser:
 
 
 def _known_options(script: str) -> set[str]:
-    return {o for action in _parser(script)._actions for o in action.option_strings}
+    return {o for action in build_parser(script)._actions for o in action.option_strings}
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:

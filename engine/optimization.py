@@ -46,7 +46,7 @@ class Optimization:
         """Optimizer of the parameters, and its schedule, to be stepped every iteration."""
         parameters = list(parameters)
         if self.optimizer == "adam":
-            optimizer = Adam(parameters, lr=self.lr, betas=(self.beta1, 0.999))
+            optimizer = Adam(parameters, lr=self.lr, betas=(self.beta1, 0.999), fused=True)
         elif self.optimizer == "sgd":
             optimizer = SGD(parameters, lr=self.lr, momentum=self.beta1)
         else:

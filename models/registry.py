@@ -28,11 +28,12 @@ PRESETS["char_str_base_patch4_3_32_128"] = {
     **_MGP_SIZES["base"],
 }
 # Not an official size: learns to read within minutes on a CPU, for `make quickstart`.
-PRESETS["mgp_str_mini_stem4x8_3_32_128"] = {
+PRESETS["mgp_str_mini_stem8x8_3_32_128"] = {
     "family": "mgp-str",
     "width": 192,
     "depth": 4,
     "num_heads": 3,
+    "patch_height": 8,
     "patch_width": 8,
     "stem": "conv",
 }

@@ -80,6 +80,11 @@ class ViTEncoder(nn.Module):
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
+    def fuse_attention(self, fused: bool) -> None:
+        """Use the fused attention kernel, or plain matrix products; equal up to rounding."""
+        for block in self.blocks:
+            block.attn.fused_attn = fused
+
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] with values in [0, 1] -> tokens [B, 1 + N, D], class token first."""
         tokens = self.patch_embed(images)

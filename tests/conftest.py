@@ -1,13 +1,19 @@
 """Fixtures that all tests share."""
 
 import importlib.util
+import io
 import json
 from pathlib import Path
 from types import ModuleType
 
+import lmdb
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
+
+from engine.benchmarks import EIGHT
+from lmdb_set import close_environments
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -16,6 +22,19 @@ SHARED = ROOT.parent / "shared"
 @pytest.fixture(scope="session", autouse=True)
 def two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def no_environment_stays_open():
+    """LMDB refuses a path that is open already, as after a test that failed."""
+    yield
+    close_environments()
+
+
+@pytest.fixture(scope="session")
+def encode_image():
+    """Makes the bytes of a small image file with text on it."""
+    return encoded_image
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +83,54 @@ def reference(shared) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def encoded_image(text: str = "", size: tuple[int, int] = (60, 20), form: str = "PNG") -> bytes:
+    """A small image with text on it, as the bytes of a file."""
+    shade = 40 + sum(map(ord, text)) % 150
+    image = Image.new("RGB", size, (shade, 90, 200 - shade))
+    ImageDraw.Draw(image).text((3, 3), text, fill="white")
+    stream = io.BytesIO()
+    image.save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def make_lmdb():
+    """Writes an LMDB: (image bytes, label) records, None for a key that is left out."""
+
+    def make(path: Path, records, declared: int | None = None, **extra: bytes) -> Path:
+        path.mkdir(parents=True)
+        with lmdb.open(str(path), map_size=2**24) as environment:
+            with environment.begin(write=True) as transaction:
+                for number, (image, label) in enumerate(records, start=1):
+                    if image is not None:
+                        transaction.put(b"image-%09d" % number, image)
+                    if label is not None:
+                        stored = label.encode("utf-8") if isinstance(label, str) else label
+                        transaction.put(b"label-%09d" % number, stored)
+                count = len(records) if declared is None else declared
+                if count >= 0:
+                    transaction.put(b"num-samples", str(count).encode())
+                for key, value in extra.items():
+                    transaction.put(key.replace("_", "-").encode(), value)
+        (path / "lock.mdb").unlink(missing_ok=True)
+        return path
+
+    return make
+
+
+WORDS = ["cat", "dog", "sun", "tea", "map", "ink", "red", "owl", "fox", "jam"]
+
+
+@pytest.fixture(scope="session")
+def data_tree(tmp_path_factory, make_lmdb) -> Path:
+    """The README's tree with ten small images in each set."""
+    root = tmp_path_factory.mktemp("data")
+    records = [(encoded_image(word), word) for word in WORDS]
+    for name in ("training/MJ/MJ_train", "training/MJ/MJ_valid", "training/MJ/MJ_test"):
+        make_lmdb(root / name, records)
+    make_lmdb(root / "training/ST", records[::-1])
+    for benchmark in EIGHT:
+        make_lmdb(root / "evaluation" / benchmark.name, records[:4])
+    return root

@@ -30,7 +30,8 @@ def trained_names(model) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "unused"), [("mgp_str_tiny_patch4_3_32_128", "head"), ("char_str_base_patch4_3_32_128", "char_head")]
+    ("name", "unused"),
+    [("mgp_str_tiny_patch4_3_32_128", "head"), ("char_str_base_patch4_3_32_128", "char_head")],
 )
 def test_entries_that_nothing_uses_are_not_trained(name, unused):
     with torch.device("meta"):
@@ -107,9 +108,7 @@ def test_losses_and_gradients(loaded, fixtures, reference):
         losses = {k: v for k, v in step["losses"].items() if k != "total"}
         norms, rounding = step["grad_norms"], 0.0
     codecs = config_codecs(model.config)
-    targets = {
-        n: torch.from_numpy(c.encode_batch(reference.LABELS)) for n, c in codecs.items()
-    }
+    targets = {n: torch.from_numpy(c.encode_batch(reference.LABELS)) for n, c in codecs.items()}
     model.zero_grad()
     own = model(torch.from_numpy(reference.reference_input()), targets)
     assert own.keys() == losses.keys()

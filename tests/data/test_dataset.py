@@ -1,0 +1,132 @@
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from augmentation import Augmenter
+from dataset import (
+    EvaluationDataset,
+    ImageFormat,
+    MixingSampler,
+    Source,
+    TrainingDataset,
+    evaluation_loader,
+    open_sources,
+    training_loader,
+)
+from label_filter import LabelFilter
+from lmdb_set import DataError, LmdbSet
+from text import Charset
+
+FILTER = LabelFilter(Charset.load("36"), 25)
+
+
+@pytest.fixture
+def mixed_set(tmp_path, make_lmdb, encode_image):
+    """Ten words, of which two have an image that can't be read."""
+    records = [(encode_image(f"w{i}"), f"w{i}") for i in range(10)]
+    records[3] = (records[3][0][:60], "w3")
+    records[7] = (None, "w7")
+    return LmdbSet(make_lmdb(tmp_path / "set", records), FILTER)
+
+
+def first_batches(dataset, count: int, workers: int, sampler=None):
+    sampler = sampler or MixingSampler([len(s) for s in dataset.sources], [4], seed=3)
+    return list(itertools.islice(training_loader(dataset, sampler, workers), count))
+
+
+def test_unreadable_records_are_replaced_and_reported(mixed_set):
+    dataset = TrainingDataset([Source("set", [mixed_set])], ImageFormat(), None)
+    batches = first_batches(dataset, 5, workers=0)
+    texts = [t for b in batches for t in b.texts]
+    assert all(len(b.texts) == 4 and b.images.shape == (4, 3, 32, 128) for b in batches)
+    assert "w3" not in texts and "w7" not in texts
+    lines = [line for b in batches for line in b.unreadable]
+    assert sum("image-000000004" in line for line in lines) == 2
+    assert sum("the record has no image" in line for line in lines) == 2
+
+
+def test_a_source_of_unreadable_images_ends_with_a_sentence(tmp_path, make_lmdb):
+    records = [(b"no image", f"w{i}") for i in range(5)]
+    source = Source("set", [LmdbSet(make_lmdb(tmp_path / "set", records), FILTER)])
+    dataset = TrainingDataset([source], ImageFormat(), None)
+    with pytest.raises(DataError, match="5 records in a row of set can't be read"):
+        dataset[(0, 0, 0)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(mixed_set, workers):
+    augmenter = Augmenter(seed=5)
+    dataset = TrainingDataset([Source("set", [mixed_set])], ImageFormat(), augmenter)
+    alone, shared = (first_batches(dataset, 6, w) for w in (0, workers))
+    for one, other in zip(alone, shared, strict=True):
+        assert one.texts == other.texts
+        assert torch.equal(one.images, other.images)
+
+
+def test_the_dataset_survives_pickling_for_spawned_workers(mixed_set):
+    dataset = TrainingDataset([Source("set", [mixed_set])], ImageFormat(), Augmenter(seed=5))
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert np.array_equal(copy[(0, 2, 1)].image, dataset[(0, 2, 1)].image)
+
+
+def test_augmentation_differs_by_epoch_and_keeps_the_label(mixed_set):
+    augmenter = Augmenter(intact_probability=0.0, seed=5)
+    dataset = TrainingDataset([Source("set", [mixed_set])], ImageFormat(), augmenter)
+    one, other = dataset[(0, 0, 0)], dataset[(0, 0, 1)]
+    assert one.text == other.text == "w0"
+    assert not np.array_equal(one.image, other.image)
+
+
+def test_grey_input_has_one_channel(mixed_set):
+    augmenter = Augmenter(intact_probability=0.0, seed=5)
+    for used in (None, augmenter):
+        image_format = ImageFormat(channels=1)
+        dataset = TrainingDataset([Source("set", [mixed_set])], image_format, used)
+        assert dataset[(0, 0, 0)].image.shape == (1, 32, 128)
+
+
+def test_padding_keeps_the_ratio(mixed_set):
+    image_format = ImageFormat(keep_ratio=True)
+    image = TrainingDataset([Source("set", [mixed_set])], image_format, None)[(0, 0, 0)].image
+    width = 96  # 60x20 pixels at height 32
+    assert image[:, :, :width].any()
+    assert not image[:, :, width:].any()
+
+
+def test_evaluation_leaves_out_and_reports_unreadable_images(mixed_set):
+    dataset = EvaluationDataset(mixed_set, ImageFormat(), mixed_set.numbers)
+    batches = list(evaluation_loader(dataset, batch_size=3, workers=2))
+    assert [t for b in batches for t in b.texts] == [f"w{i}" for i in (0, 1, 2, 4, 5, 6, 8, 9)]
+    assert sum(len(b.unreadable) for b in batches) == 2
+
+
+def test_a_batch_without_a_readable_image_is_empty(tmp_path, make_lmdb):
+    opened = LmdbSet(make_lmdb(tmp_path / "set", [(b"", "a"), (b"x", "b")]), FILTER)
+    dataset = EvaluationDataset(opened, ImageFormat(), opened.numbers)
+    (batch,) = evaluation_loader(dataset, batch_size=2, workers=0)
+    assert batch.images.shape == (0, 3, 32, 128)
+    assert len(batch.unreadable) == 2
+
+
+def test_sources_and_shares(data_tree):
+    sources, ratios = open_sources(data_tree / "training", "MJ-ST", "0.7-0.3", FILTER)
+    assert [(s.name, len(s)) for s in sources] == [("MJ", 30), ("ST", 10)]
+    assert ratios == [0.7, 0.3]
+    _, equal = open_sources(data_tree / "training", "MJ-ST", None, FILTER)
+    assert equal == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("select", "ratio", "message"),
+    [
+        ("MJ-ST", "1", "1 shares for the 2 parts"),
+        ("MJ", "half", "numbers above 0"),
+        ("MJ", "0", "numbers above 0"),
+    ],
+)
+def test_shares_that_do_not_fit_are_refused(data_tree, select, ratio, message):
+    with pytest.raises(DataError, match=message):
+        open_sources(data_tree / "training", select, ratio, FILTER)

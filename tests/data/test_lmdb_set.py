@@ -1,0 +1,174 @@
+import multiprocessing
+
+import pytest
+
+from label_filter import LabelFilter
+from lmdb_set import (
+    DataError,
+    LmdbSet,
+    close_environments,
+    find_lmdbs,
+    open_evaluation_sets,
+    select_lmdbs,
+)
+from text import Charset
+
+DIGITS_AND_LETTERS = Charset.load("36")
+
+
+def lenient(**changes) -> LabelFilter:
+    return LabelFilter(DIGITS_AND_LETTERS, 25, **changes)
+
+
+@pytest.fixture
+def odd_records(encode_image):
+    image = encode_image("x")
+    return [
+        (image, "Hello"),
+        (image, "It's"),
+        (image, "x" * 26),
+        (image, "!!!"),
+        (image, None),
+        (image, b"\xff\xfe"),
+        (image, "a-" * 13),
+    ]
+
+
+def test_training_labels_are_filtered_counted_and_shown(tmp_path, make_lmdb, odd_records):
+    opened = LmdbSet(make_lmdb(tmp_path / "set", odd_records), lenient())
+    assert [opened.read(int(n))[1] for n in opened.numbers] == ["hello", "its"]
+    assert opened.report.dropped == {
+        "longer than 25 characters": 2,
+        "no character of the charset in it": 1,
+        "no label": 1,
+        "label is not UTF-8": 1,
+    }
+    assert opened.report.altered == 1
+    text = str(opened.report)
+    assert "2 records kept, 5 dropped" in text
+    assert "\"It's\" -> 'its'" in text
+    assert "label-000000005" in text
+
+
+def test_filtering_off_keeps_what_can_be_learned(tmp_path, make_lmdb, odd_records):
+    opened = LmdbSet(make_lmdb(tmp_path / "set", odd_records), lenient(filtering=False))
+    assert [opened.read(int(n))[1] for n in opened.numbers] == ["hello", "its", "a" * 13]
+
+
+def test_filtering_off_keeps_every_label_of_an_evaluation_set(tmp_path, make_lmdb, odd_records):
+    label_filter = lenient(filtering=False, trainable=False)
+    opened = LmdbSet(make_lmdb(tmp_path / "set", odd_records), label_filter)
+    assert [opened.read(int(n))[1] for n in opened.numbers] == [
+        "hello",
+        "its",
+        "x" * 26,
+        "",
+        "a" * 13,
+    ]
+
+
+def test_examples_are_three(tmp_path, make_lmdb, encode_image):
+    records = [(encode_image("x"), "x" * 30)] * 9 + [(encode_image("y"), "ok")]
+    opened = LmdbSet(make_lmdb(tmp_path / "set", records), lenient())
+    assert len(opened.report.examples["longer than 25 characters"]) == 3
+
+
+def test_nothing_left_names_the_reasons(tmp_path, make_lmdb, encode_image):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "слово")])
+    with pytest.raises(DataError, match=r"Nothing is left of the 1 records.*set.*charset 36"):
+        LmdbSet(path, lenient())
+
+
+def test_usage_ratio_takes_the_first_part(tmp_path, make_lmdb, encode_image):
+    records = [(encode_image("x"), f"w{i}") for i in range(10)]
+    opened = LmdbSet(make_lmdb(tmp_path / "set", records), lenient(), usage_ratio=0.3)
+    assert opened.numbers.tolist() == [1, 2, 3]
+
+
+def test_an_lmdb_of_another_kind_is_named(tmp_path, make_lmdb):
+    path = make_lmdb(tmp_path / "set", [], declared=-1, some_key=b"1")
+    with pytest.raises(DataError, match=r"no entry num-samples; its first keys are some-key"):
+        LmdbSet(path, lenient())
+
+
+def test_a_count_that_is_no_number_is_named(tmp_path, make_lmdb):
+    path = make_lmdb(tmp_path / "set", [], declared=-1, num_samples=b"many")
+    with pytest.raises(DataError, match="is b'many', not a number"):
+        LmdbSet(path, lenient())
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.mdb").write_bytes(b"this is no LMDB" * 1000)
+    with pytest.raises(DataError, match="can't be opened"):
+        LmdbSet(tmp_path / "set", lenient())
+
+
+def test_a_count_beyond_the_records_is_reported(tmp_path, make_lmdb, encode_image):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")], declared=3)
+    assert LmdbSet(path, lenient()).report.dropped == {"no label": 2}
+
+
+def test_stand_ins_say_so(tmp_path, make_lmdb, encode_image):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")], stand_in=b'{"level": "easy"}')
+    assert LmdbSet(path, lenient()).stand_in == {"level": "easy"}
+
+
+def test_two_sets_on_one_path_share_it(tmp_path, make_lmdb, encode_image):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")])
+    one, other = LmdbSet(path, lenient()), LmdbSet(path, lenient())
+    assert one.read(1) == other.read(1)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes_read_it(tmp_path, make_lmdb, encode_image, method):
+    opened = LmdbSet(make_lmdb(tmp_path / "set", [(encode_image("x"), "x")]), lenient())
+    opened.read(1)
+    close_environments()
+    context = multiprocessing.get_context(method)
+    with context.Pool(2) as pool:
+        assert pool.map(opened.read, [1, 1]) == [opened.read(1)] * 2
+
+
+def test_sets_are_found_by_name_at_any_depth(data_tree):
+    found = select_lmdbs(data_tree / "training", "MJ")
+    assert [p.name for p in found] == ["MJ_test", "MJ_train", "MJ_valid"]
+    assert len(select_lmdbs(data_tree / "training", "/")) == 4
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path, data_tree):
+    (tmp_path / "linked").symlink_to(data_tree / "training" / "ST")
+    (tmp_path / "back").symlink_to(tmp_path)
+    assert [p.name for p in find_lmdbs(tmp_path)] == ["linked"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "is missing"),
+        (lambda p: p.write_text("x"), "is a file"),
+        (lambda p: p.mkdir(), "holds nothing"),
+        (lambda p: (p / "photos").mkdir(parents=True), "holds photos"),
+    ],
+)
+def test_a_folder_without_data_says_what_is_there_and_the_cure(tmp_path, make, message):
+    make(tmp_path / "data")
+    with pytest.raises(DataError, match=message) as caught:
+        find_lmdbs(tmp_path / "data")
+    assert "tools/" in str(caught.value)
+
+
+def test_a_missing_selection_lists_what_is_there(data_tree):
+    with pytest.raises(DataError, match=r"'SynthAdd' .* MJ, MJ_test, MJ_train, MJ_valid, ST"):
+        select_lmdbs(data_tree / "training", "SynthAdd")
+
+
+def test_evaluation_sets_have_their_folders_names(tmp_path, make_lmdb, encode_image):
+    records = [(encode_image("x"), "x")]
+    for name in ("SVT", "a/extra", "b/extra"):
+        make_lmdb(tmp_path / name, records)
+    label_filter = lenient(trainable=False)
+    assert sorted(open_evaluation_sets(tmp_path, label_filter)) == ["SVT", "a/extra", "b/extra"]
+    assert list(open_evaluation_sets(tmp_path, label_filter, ["SVT", "CUTE80"])) == ["SVT"]
+    with pytest.raises(DataError, match="None of CUTE80"):
+        open_evaluation_sets(tmp_path, label_filter, ["CUTE80"])

@@ -1,0 +1,52 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocessing import UnreadableImageError, decode_image, preprocess
+
+
+def test_pixels_equal_the_reference_bit_for_bit(fixtures):
+    arrays = fixtures("preprocess.npz")
+    cases = [name.removeprefix("bytes_") for name in arrays if name.startswith("bytes_")]
+    assert cases
+    for case in cases:
+        image = decode_image(arrays[f"bytes_{case}"].tobytes())
+        for keep_ratio, expected in ((False, "resized"), (True, "padded")):
+            pixels = preprocess(image, 32, 128, keep_ratio)
+            assert np.array_equal(pixels.transpose(1, 2, 0), arrays[f"{expected}_{case}"])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+def test_every_mode_becomes_rgb_or_grey(mode):
+    stream = io.BytesIO()
+    Image.new("L", (5, 4), 100).convert(mode if mode != "I;16" else "I").convert(mode).save(
+        stream, "TIFF"
+    )
+    assert decode_image(stream.getvalue()).mode == "RGB"
+    assert decode_image(stream.getvalue(), channels=1).mode == "L"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (3000, 2)])
+@pytest.mark.parametrize("keep_ratio", [False, True])
+def test_extreme_sizes(size, keep_ratio):
+    assert preprocess(Image.new("RGB", size), 32, 128, keep_ratio).shape == (3, 32, 128)
+
+
+def test_damaged_bytes_are_refused(encode_image):
+    whole = encode_image("word", form="JPEG")
+    for damaged in (b"", b"not an image", whole[: len(whole) // 2]):
+        with pytest.raises(UnreadableImageError):
+            decode_image(damaged)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch, encode_image):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnreadableImageError, match="Bomb"):
+        decode_image(encode_image("word"))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UnreadableImageError, match="FileNotFoundError"):
+        decode_image(tmp_path / "nothing.png")

@@ -1,0 +1,50 @@
+"""Thirty steps of training equal the reference's."""
+
+import pytest
+import torch
+
+from engine.distributed import Process
+from engine.optimization import Optimization
+from engine.step import NonFiniteLossError, Stepper
+from models import config_codecs, create_model
+
+ALONE = Process(0, 0, 1, torch.device("cpu"))
+
+
+def reference_stepper(model, process=ALONE, **changes) -> Stepper:
+    optimization = Optimization(schedule="reference", **changes)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer, schedule = optimization.build(parameters)
+    return Stepper(model, optimizer, schedule, optimization.grad_clip, process)
+
+
+@pytest.mark.parametrize("fused_attention", [True, False])
+def test_thirty_steps(fixtures, reference, fused_attention):
+    log = fixtures("dynamics_mgp_tiny_t2.json")["log"]
+    # The other attention is the same to the last digits; a few steps tell.
+    log = log if fused_attention else log[:5]
+    model = reference.load_reference(create_model("mgp_str_tiny_patch4_3_32_128")).train()
+    model.fuse_attention(fused_attention)
+    codecs = config_codecs(model.config)
+    targets = {n: torch.from_numpy(c.encode_batch(reference.LABELS)) for n, c in codecs.items()}
+    images = torch.from_numpy(reference.reference_input())
+    step = reference_stepper(model)
+    for expected in log:
+        result = step(images, targets)
+        assert result.total == pytest.approx(expected["total"], rel=1e-3)
+        assert result.gradient_norm == pytest.approx(expected["grad_norm"], rel=1e-2)
+        for name in ("char", "bpe", "wp"):
+            assert result.losses[f"{name}_loss"] == pytest.approx(expected[name], rel=1e-3)
+        rate = step.optimizer.param_groups[0]["lr"]
+        assert rate == pytest.approx(expected["lr_after"], rel=1e-12)
+
+
+def test_a_loss_that_is_not_a_number_leaves_the_weights_alone():
+    model = create_model("mgp_str_mini_stem8x8_3_32_128").train()
+    before = {n: p.clone() for n, p in model.named_parameters()}
+    codecs = config_codecs(model.config)
+    targets = {n: torch.from_numpy(c.encode_batch(["ab"])) for n, c in codecs.items()}
+    with pytest.raises(NonFiniteLossError, match="lower --lr"):
+        reference_stepper(model)(torch.full((1, 3, 32, 128), torch.nan), targets)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]), name

@@ -1,0 +1,236 @@
+"""Options are those of the official parsers, and each has its effect."""
+
+import re
+
+import pytest
+
+from engine.options import (
+    OptionError,
+    augmentation_settings,
+    check_against_checkpoint,
+    checkpoints_to_test,
+    optimization,
+    training_config,
+)
+from models import preset_config
+from text import CHARSET_PRESETS
+from utils import REFUSED, build_parser, get_args
+
+TRAIN = ["--train_data", "t", "--valid_data", "v"]
+TEST = ["--eval_data", "e", "--model_dir", "m.pth"]
+TINY = "mgp_str_tiny_patch4_3_32_128"
+
+OFFICIAL_TRAINING = """
+    --train_data x --valid_data x --select_data MJ-ST --batch_ratio 0.5-0.5
+    --total_data_usage_ratio 1.0 --batch_size 192 --num_iter 300000 --valInterval 2000
+    --saved_model x --saved_path ./saved_models --exp_name x --manualSeed 1111 --workers 4
+    --adam --lr 1 --beta1 0.9 --rho 0.95 --eps 1e-8 --grad_clip 5 --scheduler
+    --batch_max_length 25 --imgH 32 --imgW 128 --rgb --character 0123456789 --PAD
+    --data_filtering_off --Transformer mgp-str --TransformerModel mgp_str_tiny_patch4_3_32_128
+    --isrand_aug --augs_num 3 --augs_mag 1 --intact_prob 0.5 --FT --device cpu --local_rank 0
+    --world_size 1 --dist_url env://
+"""
+
+
+def test_every_official_training_option_is_taken():
+    get_args("train_final_dist", OFFICIAL_TRAINING.split())
+    get_args("train_final_dist", [*TRAIN, "--sgd", "--sensitive", "--local-rank", "0"])
+
+
+def test_every_official_testing_option_is_taken():
+    arguments = """--benchmark_all_eval --fast_acc --calculate_infer_time --eval_img
+        --range 5-10 --data_filtering_off --rgb --PAD --flops --device cpu --batch_size 2
+        --workers 0 --Transformer mgp-str --imgH 32 --imgW 128 --batch_max_length 25"""
+    get_args("test_final", TEST + arguments.split())
+
+
+def test_defaults_are_the_references():
+    options = get_args("train_final_dist", TRAIN)
+    assert options.select_data == "MJ-ST"
+    assert (options.batch_size, options.num_iter, options.valInterval) == (192, 300_000, 2000)
+    assert (options.manualSeed, options.workers) == (1111, 4)
+    assert (options.augs_num, options.augs_mag, options.intact_prob) == (3, None, 0.5)
+    assert options.saved_path == "./saved_models"
+    chosen = optimization(options)
+    assert (chosen.optimizer, chosen.lr, chosen.rho, chosen.eps) == ("adadelta", 1.0, 0.95, 1e-8)
+    assert (chosen.grad_clip, chosen.schedule) == (5.0, "constant")
+    config = training_config(options, None)
+    assert config.name == "mgp_str_base_patch4_3_32_128"
+    assert (config.image_height, config.image_width, config.max_length) == (32, 128, 25)
+    assert config.characters == CHARSET_PRESETS["36"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_options_without_effect_are_refused_with_a_sentence(name, capsys):
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", [*TRAIN, f"--{name}", "1"])
+    assert f"--{name} has no effect in these methods" in capsys.readouterr().err
+
+
+def test_an_option_of_another_script_is_named(capsys):
+    with pytest.raises(SystemExit):
+        get_args("demo", ["--model_dir", "m", "--demo_imgs", "d", "--isrand_aug"])
+    assert "--isrand_aug is an option of train_final_dist.py, not of demo.py" in (
+        capsys.readouterr().err
+    )
+
+
+def test_one_dash_too_few_is_guessed(capsys):
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", [*TRAIN, "-batch_ratio", "1"])
+    assert "options begin with two dashes: --batch_ratio?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["train_final_dist", "test_final", "demo"])
+def test_help_says_the_default_of_every_option(script):
+    for action in build_parser(script)._actions:
+        if not action.required and action.option_strings != ["-h", "--help"]:
+            assert re.search(r"default:|\(default", action.help), action.option_strings
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_workers(workers):
+    assert get_args("train_final_dist", [*TRAIN, "--workers", str(workers)]).workers == workers
+
+
+def test_minus_one_worker_is_all_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    assert get_args("train_final_dist", [*TRAIN, "--workers", "-1"]).workers == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--imgH", "48"], "image_height", 48),
+        (["--imgW", "256"], "image_width", 256),
+        (["--batch_max_length", "40"], "max_length", 40),
+        (["--rgb"], "channels", 3),
+        ([], "channels", 1),
+        (["--sensitive"], "characters", CHARSET_PRESETS["94"]),
+        (["--character", "62"], "characters", CHARSET_PRESETS["62"]),
+        (["--character", "abc"], "characters", "abc"),
+        (["--Transformer", "char-str"], "name", "char_str_base_patch4_3_32_128"),
+        (["--TransformerModel", TINY], "width", 192),
+    ],
+)
+def test_model_options_have_their_effect(arguments, field, value):
+    config = training_config(get_args("train_final_dist", TRAIN + arguments), None)
+    assert getattr(config, field) == value
+
+
+def test_training_from_a_checkpoint_keeps_what_is_not_said():
+    start = preset_config(TINY, characters="abc", image_width=64)
+    kept = training_config(get_args("train_final_dist", TRAIN), start)
+    assert kept == start
+    changed = training_config(
+        get_args("train_final_dist", [*TRAIN, "--sensitive", "--imgW", "128"]), start
+    )
+    assert (changed.characters, changed.image_width) == (CHARSET_PRESETS["94"], 128)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--adam", "--lr", "0.001", "--beta1", "0.5"], ("adam", 0.001, "constant")),
+        (["--sgd"], ("sgd", 1.0, "constant")),
+        (["--scheduler"], ("adadelta", 1.0, "reference")),
+        (["--schedule", "cosine"], ("adadelta", 1.0, "cosine")),
+        (["--FT", "--saved_model", "x"], ("adadelta", 0.1, "cosine")),
+    ],
+)
+def test_optimizer_options_have_their_effect(arguments, expected):
+    chosen = optimization(get_args("train_final_dist", TRAIN + arguments))
+    assert (chosen.optimizer, chosen.lr, chosen.schedule) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scheduler", "--schedule", "cosine"], "exclude each other"),
+        (["--FT"], "name it with --saved_model"),
+    ],
+)
+def test_optimizer_options_that_contradict(arguments, message):
+    with pytest.raises(OptionError, match=message):
+        optimization(get_args("train_final_dist", TRAIN + arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--isrand_aug", "--augs_num", "2"], {"mode": "random", "number": 2}),
+        (["--isrand_aug", "--augs_mag", "1"], {"magnitude": 1}),
+        (["--isrand_aug", "--intact_prob", "0.1"], {"intact_probability": 0.1}),
+        (["--isrand_aug", "--manualSeed", "7"], {"seed": 7}),
+        (["--issel_aug", "--blur", "--warp"], {"mode": "selected", "groups": ("blur", "warp")}),
+        (["--issemantic_aug"], {"mode": "semantic"}),
+        (["--isrotation_aug"], {"mode": "rotation"}),
+        (["--isscatter_aug"], {"mode": "scatter"}),
+        (["--islearning_aug"], {"mode": "learning"}),
+    ],
+)
+def test_augmentation_options_have_their_effect(arguments, expected):
+    settings = augmentation_settings(get_args("train_final_dist", TRAIN + arguments))
+    assert expected.items() <= settings.items()
+
+
+def test_no_augmentation_by_default_and_on_request():
+    assert augmentation_settings(get_args("train_final_dist", TRAIN)) is None
+    assert augmentation_settings(get_args("train_final_dist", [*TRAIN, "--close_aug"])) is None
+
+
+def test_a_group_without_its_mode_is_refused():
+    with pytest.raises(OptionError, match="add --issel_aug"):
+        augmentation_settings(get_args("train_final_dist", [*TRAIN, "--isrand_aug", "--blur"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "both"),
+    [
+        (["--imgW", "256"], "256.*128"),
+        (["--batch_max_length", "30"], "30.*25"),
+        (["--character", "62"], "0123456789abc.*0123456789abc"),
+        (["--TransformerModel", "mgp_str_base_patch4_3_32_128"], f"mgp_str_base.*{TINY}"),
+        (["--Transformer", "char-str"], "char-str.*mgp-str"),
+    ],
+)
+def test_testing_with_other_values_than_the_checkpoint_names_both(arguments, both):
+    options = get_args("test_final", TEST + arguments)
+    with pytest.raises(OptionError, match=both):
+        check_against_checkpoint(options, preset_config(TINY))
+
+
+def test_a_color_flag_against_a_grey_model_is_refused():
+    options = get_args("test_final", [*TEST, "--rgb"])
+    with pytest.raises(OptionError, match="3.*1"):
+        check_against_checkpoint(options, preset_config(TINY, channels=1))
+
+
+def test_the_same_values_as_the_checkpoint_are_fine():
+    arguments = ["--rgb", "--imgH", "32", "--Transformer", "mgp-str", "--TransformerModel", TINY]
+    check_against_checkpoint(get_args("test_final", TEST + arguments), preset_config(TINY))
+
+
+def test_a_model_of_another_method_is_refused():
+    arguments = ["--Transformer", "char-str", "--TransformerModel", TINY]
+    with pytest.raises(OptionError, match="a model of mgp-str, not of char-str"):
+        training_config(get_args("train_final_dist", TRAIN + arguments), None)
+
+
+def test_a_range_of_checkpoints(tmp_path):
+    for number in (5, 10, 200):
+        (tmp_path / f"iter_{number}.pth").touch()
+    (tmp_path / "best_accuracy.pth").touch()
+
+    def chosen(*arguments):
+        options = get_args(
+            "test_final", ["--eval_data", "e", "--model_dir", str(tmp_path), *arguments]
+        )
+        return [p.name for p in checkpoints_to_test(options)]
+
+    assert chosen() == ["iter_5.pth", "iter_10.pth", "iter_200.pth"]
+    assert chosen("--range", "6-200") == ["iter_10.pth", "iter_200.pth"]
+    with pytest.raises(OptionError, match=r"no iter_N.pth .* it has iter_5.pth"):
+        chosen("--range", "300-400")
+    with pytest.raises(OptionError, match="as in 5000-20000"):
+        chosen("--range", "all")

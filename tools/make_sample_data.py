@@ -1,0 +1,316 @@
+"""Renders a stand-in for the data sets, in their folders and format.
+
+    python3 tools/make_sample_data.py data --level easy
+    python3 tools/make_sample_data.py data_normal --level normal --train 200000 --st 200000 --jobs 8
+
+OUT/training/MJ/{MJ_train,MJ_valid,MJ_test}   OUT/training/ST   OUT/evaluation/<the eight>
+
+Every folder is an LMDB; each character's box is kept in ST, as in the real one. A key `stand-in`
+in each says that it is rendered. The same settings, fonts and versions of Pillow and OpenCV give
+the same records, whatever --jobs is. Images: JPEG, uint8 RGB.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tqdm import tqdm
+
+from synthetic.fonts import NoFontsError, find_faces
+from synthetic.levels import LEVELS
+from synthetic.parallel import Record, RenderPool
+from synthetic.renderer import Renderer
+from synthetic.words import EasyWords, VocabularyWords
+from tools.lmdb_writer import LmdbWriter
+
+EVALUATION_SETS = (
+    "IIIT5k_3000",
+    "SVT",
+    "IC13_857",
+    "IC13_1015",
+    "IC15_1811",
+    "IC15_2077",
+    "SVTP",
+    "CUTE80",
+)
+SETTINGS_FILE = "sample_data.json"
+GENERATOR = "tools/make_sample_data.py 1"  # the number grows when the same seed looks otherwise
+SPACING = 2**32  # from one set's first sample to the next set's, so that none is in two
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """One LMDB of the tree.
+
+    Attributes:
+        folder: Its place below OUT, with slashes.
+        count: How many records.
+        first: Index of its first sample in the stream.
+    """
+
+    folder: str
+    count: int
+    first: int
+
+    @property
+    def has_boxes(self) -> bool:
+        """Only ST keeps the characters' boxes, as only the real ST does."""
+        return self.folder == "training/ST"
+
+
+class SampleDataError(RuntimeError):
+    """The sample data can't be made; the message says why and what helps."""
+
+
+def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder of the tree")
+    tree = parser.add_argument_group("tree")
+    tree.add_argument("--level", choices=LEVELS, default="easy", help="default: easy")
+    count = {"type": _count, "metavar": "N"}
+    tree.add_argument("--train", default=20000, **count, help="images in MJ_train (20000)")
+    tree.add_argument("--st", default=20000, **count, help="images in ST (20000)")
+    tree.add_argument(
+        "--valid", default=500, **count, help="images in MJ_valid and in MJ_test, each (500)"
+    )
+    tree.add_argument(
+        "--evaluation", default=300, **count, help="images in each evaluation set (300)"
+    )
+    tree.add_argument("--seed", default=226, type=_seed, help="0 or greater; default: 226")
+    fonts = parser.add_argument_group("fonts and words")
+    fonts.add_argument(
+        "--fonts",
+        action="append",
+        default=[],
+        metavar="DIR",
+        type=Path,
+        help="folder with more .ttf and .otf files; may be repeated",
+    )
+    fonts.add_argument(
+        "--packaged_fonts_only",
+        action="store_true",
+        help="leave out the system's fonts: the same images on every machine",
+    )
+    fonts.add_argument(
+        "--bert_vocab", metavar="FILE", type=Path, help="vocab.txt; default: the one in assets/"
+    )
+    fonts.add_argument(
+        "--gpt2_vocab", metavar="FILE", type=Path, help="vocab.json; default: the one in assets/"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--jobs",
+        default=os.cpu_count() or 1,
+        type=_count,
+        metavar="N",
+        help="processes; default: one a core",
+    )
+    run.add_argument("--force", action="store_true", help="replace sample data made before")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Makes the tree; the exit status."""
+    args = get_args(arguments)
+    try:
+        make_sample_data(args)
+    except (SampleDataError, NoFontsError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenProcessPool:
+        print(
+            "error: a rendering process died, most likely for want of memory. Nothing was left "
+            "half-written; try again with a smaller --jobs.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing was left half-written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make_sample_data(args: argparse.Namespace) -> None:
+    """Makes the tree, or says that it is there already."""
+    out, sets = args.out, sample_sets(args)
+    settings = settings_of(args)
+    if is_there(out, settings, sets):
+        print(f"{out}: the sample data is there already, with these settings.")
+        return
+    refuse_to_overwrite(out, args.force)
+
+    faces = find_faces(args.fonts, system_fonts=not args.packaged_fonts_only)
+    if args.level == "easy":
+        words = EasyWords()
+    else:
+        words = VocabularyWords(args.bert_vocab, args.gpt2_vocab)
+    renderer = Renderer(args.level, words, faces, args.seed)
+    families, used = len(renderer.families), sum(map(len, renderer.families))
+    total = sum(one.count for one in sets)
+    print(
+        f"Rendering {total:,} images, level {args.level}, in {used} faces of {families} "
+        f"families, with {args.jobs} process{'es' if args.jobs > 1 else ''}."
+    )
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():  # of a run that was killed
+        shutil.rmtree(partial)
+    began = time.monotonic()
+    try:
+        with RenderPool(renderer, args.jobs) as pool:
+            records = progress(total)
+            for one in sets:
+                stream = records(pool.records(one.first, one.first + one.count), one.folder)
+                write_set(partial, one, settings, stream)
+        information = {"settings": settings, "faces": used, "families": families}
+        text = json.dumps(information, indent=1) + "\n"
+        (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        move_into_place(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    seconds = time.monotonic() - began
+    print(f"{out}: {total:,} images in {len(sets)} sets, {total / seconds:,.0f} images/s.")
+
+
+def sample_sets(args: argparse.Namespace) -> list[SampleSet]:
+    """The tree's LMDBs, each with a part of the stream of its own."""
+    counts = {
+        "training/MJ/MJ_train": args.train,
+        "training/MJ/MJ_valid": args.valid,
+        "training/MJ/MJ_test": args.valid,
+        "training/ST": args.st,
+    }
+    counts |= {f"evaluation/{name}": args.evaluation for name in EVALUATION_SETS}
+    return [
+        SampleSet(folder, count, place * SPACING)
+        for place, (folder, count) in enumerate(counts.items())
+    ]
+
+
+def settings_of(args: argparse.Namespace) -> dict:
+    """All that decides what is rendered, as JSON has it."""
+    settings = {"generator": GENERATOR, "fonts": [str(folder) for folder in args.fonts]}
+    names = ("level", "train", "st", "valid", "evaluation", "seed", "packaged_fonts_only")
+    settings |= {name: getattr(args, name) for name in names}
+    for name in ("bert_vocab", "gpt2_vocab"):
+        settings[name] = str(getattr(args, name) or "")
+    return settings
+
+
+def is_there(out: Path, settings: dict, sets: list[SampleSet]) -> bool:
+    """Whether `out` holds a whole tree made with the same settings."""
+    try:
+        made = json.loads((out / SETTINGS_FILE).read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return made == settings and all((out / one.folder / "data.mdb").is_file() for one in sets)
+
+
+def refuse_to_overwrite(out: Path, force: bool) -> None:
+    """Stops where something would be lost."""
+    if out.exists() and not out.is_dir():
+        raise SampleDataError(f"{out} is a file: name a folder.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not force:
+        made = "sample data with other settings" if (out / SETTINGS_FILE).is_file() else "files"
+        raise SampleDataError(
+            f"{out} holds {made}, and nothing is overwritten unasked: add --force to put the "
+            "sample data there, or name another folder."
+        )
+    for name in ("training", "evaluation"):
+        if (out / name).exists() and not (out / SETTINGS_FILE).is_file():
+            raise SampleDataError(
+                f"{out / name} was not made by this tool (there is no {out / SETTINGS_FILE}), so "
+                "--force doesn't replace it: move it away, or name another folder."
+            )
+
+
+def write_set(root: Path, one: SampleSet, settings: dict, records: Iterable[Record]) -> None:
+    """Writes one LMDB, marked as a stand-in."""
+    with LmdbWriter(root / one.folder) as writer:
+        for record in records:
+            writer.write(record.image, record.text, record.boxes if one.has_boxes else None)
+        name = one.folder.rsplit("/", 1)[-1]
+        note = {
+            "generator": GENERATOR,
+            "level": settings["level"],
+            "seed": settings["seed"],
+            "note": f"rendered sample data, not the real {name}",
+        }
+        writer.set_note(note, key="stand-in")
+
+
+def move_into_place(partial: Path, out: Path) -> None:
+    """Moves a finished tree to `out`, in place of one made before; other files there stay."""
+    if not out.exists():
+        partial.rename(out)
+        return
+    # The settings go first: whatever happens in between, they say whose the folders are.
+    for name in (SETTINGS_FILE, "training", "evaluation"):
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        (partial / name).replace(out / name)
+
+
+def progress(total: int):
+    """A function that passes records on and shows how far they are.
+
+    A bar on a terminal; elsewhere, in log files, a line every ten seconds.
+    """
+    if sys.stderr.isatty():
+        bar = tqdm(total=total, unit="image")
+
+        def shown(records: Iterator[Record], name: str) -> Iterator[Record]:
+            bar.set_description(name)
+            for record in records:
+                yield record
+                bar.update()
+            if bar.n >= total:
+                bar.close()
+
+        return shown
+
+    began = last = time.monotonic()
+    done = 0
+
+    def told(records: Iterator[Record], name: str) -> Iterator[Record]:
+        nonlocal last, done
+        for record in records:
+            yield record
+            done += 1
+            now = time.monotonic()
+            if now - last > 10:
+                last = now
+                rate = done / (now - began)
+                print(f"{name}: {done:,} of {total:,}, {rate:,.0f} images/s", flush=True)
+
+    return told
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few: give 1 or more")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative: give 0 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
