@@ -101,19 +101,19 @@ def make_lmdb():
 
     def make(path: Path, records, declared: int | None = None, **extra: bytes) -> Path:
         path.mkdir(parents=True)
-        with lmdb.open(str(path), map_size=2**24) as environment:
-            with environment.begin(write=True) as transaction:
-                for number, (image, label) in enumerate(records, start=1):
-                    if image is not None:
-                        transaction.put(b"image-%09d" % number, image)
-                    if label is not None:
-                        stored = label.encode("utf-8") if isinstance(label, str) else label
-                        transaction.put(b"label-%09d" % number, stored)
-                count = len(records) if declared is None else declared
-                if count >= 0:
-                    transaction.put(b"num-samples", str(count).encode())
-                for key, value in extra.items():
-                    transaction.put(key.replace("_", "-").encode(), value)
+        environment = lmdb.open(str(path), map_size=2**24)
+        with environment, environment.begin(write=True) as transaction:
+            for number, (image, label) in enumerate(records, start=1):
+                if image is not None:
+                    transaction.put(b"image-%09d" % number, image)
+                if label is not None:
+                    stored = label.encode("utf-8") if isinstance(label, str) else label
+                    transaction.put(b"label-%09d" % number, stored)
+            count = len(records) if declared is None else declared
+            if count >= 0:
+                transaction.put(b"num-samples", str(count).encode())
+            for key, value in extra.items():
+                transaction.put(key.replace("_", "-").encode(), value)
         (path / "lock.mdb").unlink(missing_ok=True)
         return path
 

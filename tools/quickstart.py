@@ -30,7 +30,7 @@ STEPS = {
         *("--train_data", f"{DATA}/training", "--valid_data", f"{DATA}/evaluation"),
         *("--select_data", "MJ-ST", "--batch_ratio", "0.5-0.5", "--TransformerModel", MODEL),
         *("--rgb", "--adam", "--lr", "0.002", "--schedule", "onecycle", "--amp", "bf16"),
-        *("--batch_size", "64", "--num_iter", "520", "--valInterval", "520"),
+        *("--batch_size", "64", "--num_iter", "850", "--valInterval", "850"),
         *("--workers", "1", "--manualSeed", "226"),
         *("--saved_path", str(RUN), "--exp_name", "mini"),
     ],

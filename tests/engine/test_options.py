@@ -202,7 +202,7 @@ def test_testing_with_other_values_than_the_checkpoint_names_both(arguments, bot
 
 def test_a_color_flag_against_a_grey_model_is_refused():
     options = get_args("test_final", [*TEST, "--rgb"])
-    with pytest.raises(OptionError, match="3.*1"):
+    with pytest.raises(OptionError, match=r"3.*1"):
         check_against_checkpoint(options, preset_config(TINY, channels=1))
 
 

@@ -1,0 +1,64 @@
+"""A copy of the repository's top level in which the scripts run, with small data and weights."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import create_model
+from models.checkpoint import save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def official_weights(name: str) -> dict[str, torch.Tensor]:
+    """A state dict as the official code saves it."""
+    state = create_model(name).state_dict()
+    return {f"module.mgp_str.{key}": value for key, value in state.items()}
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory, data_tree, encode_image) -> Path:
+    """Folder from which the README's commands run as they are written."""
+    place = tmp_path_factory.mktemp("workplace")
+    for entry in ROOT.iterdir():
+        if entry.name not in ("data", "demo_imgs", "saved_models", "results", "quickstart"):
+            (place / entry.name).symlink_to(entry)
+    (place / "data").symlink_to(data_tree)
+    (place / "demo_imgs").mkdir()
+    for image in (ROOT / "demo_imgs").glob("*.jpg"):
+        (place / "demo_imgs" / image.name).write_bytes(image.read_bytes())
+    (place / "my_words").mkdir()
+    (place / "my_words" / "one.png").write_bytes(encode_image("one"))
+    (place / "my_words" / "gt.txt").write_text("one.png\tone\nnone.png\tnone\n", encoding="utf-8")
+    torch.manual_seed(0)
+    torch.save(official_weights("mgp_str_base_patch4_3_32_128"), place / "mgp_str_base.pth")
+    save_checkpoint(place / "best_accuracy.pth", create_model("mgp_str_mini_stem8x8_3_32_128"))
+    return place
+
+
+@pytest.fixture(scope="session")
+def run(workplace):
+    """Runs a command in the workplace; the environment has this Python first."""
+
+    def run_command(
+        command: str, ok: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=workplace,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "2", **environment},
+        )
+        if ok:
+            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    return run_command

@@ -1,0 +1,76 @@
+"""Every command of the README and of data/README.md runs as it is written."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a test does not run: set-up by make, and what needs several machines.
+NOT_HERE = ("make ", "torchrun --nnodes=2")
+
+
+def commands(file: str) -> list[str]:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.strip() and not line.startswith(NOT_HERE)]
+
+
+def shortened(command: str, place: Path, number: int) -> str:
+    """The command with the last values of a few options made small (the last value wins)."""
+    if "train_final_dist.py" in command:
+        extra = "--num_iter 2 --workers 1 --valInterval 1 --batch_size 2"
+        return f"{command} {extra} --exp_name readme{number}"
+    if "test_final.py" in command:
+        return f"{command} --workers 1 --batch_size 2"
+    if "make_sample_data.py" in command:
+        small = "--train 20 --st 20 --valid 2 --evaluation 2 --jobs 1"
+        return command.replace(" data ", f" {place} ") + f" {small}"
+    if "create_lmdb_dataset.py" in command:
+        return command.replace("data/training/mine", f"{place}/mine")
+    return command
+
+
+ALL = commands("README.md") + commands("data/README.md")
+
+
+def test_there_are_commands():
+    scripts = {"train_final_dist.py", "test_final.py", "demo.py", "tools/make_sample_data.py"}
+    assert scripts <= {word for command in ALL for word in shlex.split(command)}
+
+
+@pytest.mark.parametrize("number", range(len(ALL)), ids=lambda n: ALL[n][:60])
+def test_command(run, tmp_path, number):
+    run(shortened(ALL[number], tmp_path, number))
+
+
+def test_training_leaves_what_the_readme_says(run, workplace, tmp_path):
+    training = next(c for c in ALL if "train_final_dist.py" in c and "saved_models" in c)
+    tiny = training.replace("mgp_str_base_patch", "mgp_str_tiny_patch")
+    done = run(
+        f"{tiny} --num_iter 2 --workers 2 --valInterval 1 --batch_size 2 "
+        f"--saved_path {tmp_path} --exp_name tiny"
+    )
+    left = {p.name for p in (tmp_path / "tiny").iterdir()}
+    assert left == {
+        "log.txt",
+        "options.json",
+        "tensorboard",
+        "iter_1.pth",
+        "iter_2.pth",
+        "best_accuracy.pth",
+    }
+    assert "2 images each, 2 a step (MJ 1 of 30, ST 1 of 10)" in done.stdout
+    testing = next(c for c in ALL if "--fast_acc" in c).replace("_base_patch", "_tiny_patch")
+    testing = testing.replace("mgp_str_base.pth", f"{tmp_path}/tiny/best_accuracy.pth")
+    table = run(f"{testing} --workers 1 --batch_size 4").stdout
+    assert "six sets, weighted" in table
+    assert "IC15_2077" not in table
+
+
+def test_python_example(run):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    run(f"python3 -c {shlex.quote(example)}")
