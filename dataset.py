@@ -4,6 +4,7 @@ Every draw is a pure function of the seed and the position in the stream; rank a
 decide who computes it. Workers hand over uint8, the device makes floats.
 """
 
+import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from augmentation import Augmenter
 from label_filter import FilterReport, LabelFilter
 from lmdb_set import DataError, LmdbSet, close_environments, select_lmdbs
+from models import ModelConfig
 from preprocessing import (
     UnreadableImageError,
     decode_image,
@@ -41,6 +43,11 @@ class ImageFormat:
     width: int = 128
     channels: int = 3
     keep_ratio: bool = False
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> "ImageFormat":
+        """What a model was made for."""
+        return cls(config.image_height, config.image_width, config.channels, config.keep_ratio)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,8 @@ def _to_sample(pixels: np.ndarray, text: str, width: int, unreadable: Sequence[s
 class TrainingDataset(Dataset):
     """Samples by (source, index, epoch): decoded, resized, augmented.
 
-    A record that can't be read is passed over for the next one of its source, and reported.
+    A record that can't be read is passed over for the next one of its source, and reported; after
+    `MAX_UNREADABLE_IN_A_ROW` of them the sample has no image.
     """
 
     def __init__(
@@ -143,7 +151,7 @@ class TrainingDataset(Dataset):
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         source_number, index, epoch = key
         source = self.sources[source_number]
-        unreadable = []
+        unreadable: list[str] = []
         for step in range(min(len(source), MAX_UNREADABLE_IN_A_ROW)):
             position = (index + step) % len(source)
             lmdb_set, number = source.locate(position)
@@ -155,10 +163,8 @@ class TrainingDataset(Dataset):
             if self.augmenter is not None:
                 pixels = self._augment(pixels, epoch, (source_number << 40) + position)
             return _to_sample(pixels, text, self.image_format.width, unreadable)
-        raise DataError(
-            f"{len(unreadable)} records in a row of {source.name} can't be read; the first: "
-            f"{unreadable[0]}."
-        )
+        # Raised here it would reach the user as a worker's traceback: the trainer ends the run.
+        return Sample(None, "", tuple(unreadable))
 
     def _augment(self, pixels: np.ndarray, epoch: int, sample: int) -> np.ndarray:
         grey = pixels.shape[2] == 1
@@ -255,7 +261,7 @@ def open_sources(
         ratios = [float(share) for share in shares]
     except ValueError:
         ratios = [0.0]
-    if min(ratios) <= 0:
+    if not all(0 < ratio < math.inf for ratio in ratios):
         raise DataError(f"--batch_ratio {batch_ratio} must hold numbers above 0, as in 0.5-0.5.")
     if not 0 < usage_ratio <= 1:
         raise DataError(f"--total_data_usage_ratio must lie in (0, 1], not {usage_ratio}.")
@@ -266,7 +272,6 @@ def open_sources(
         )
         for name in names
     ]
-    close_environments()
     return sources, ratios
 
 
@@ -282,9 +287,21 @@ def _start_worker(_worker: int) -> None:
 
 
 def training_loader(
-    dataset: TrainingDataset, sampler: MixingSampler, workers: int, pin_memory: bool = False
+    dataset: TrainingDataset,
+    sampler: MixingSampler,
+    workers: int,
+    pin_memory: bool = False,
+    start_method: str | None = None,
 ) -> DataLoader:
-    """Endless loader of training batches."""
+    """Endless loader of training batches.
+
+    Args:
+        dataset, sampler: what to load, and in which order.
+        workers: processes; 0 loads in this one.
+        pin_memory: for a GPU.
+        start_method: of the workers (fork, spawn, forkserver); None for the system's own.
+
+    """
     close_environments()
     return DataLoader(
         dataset,
@@ -294,6 +311,7 @@ def training_loader(
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
+        multiprocessing_context=start_method if workers else None,
     )
 
 

@@ -5,36 +5,44 @@ python3 demo.py --model_dir best_accuracy.pth --demo_imgs demo_imgs/
 
 import csv
 import json
+import os
 import sys
 from argparse import Namespace
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from attention_pictures import attention_picture
 from engine.distributed import LaunchError, distributed
 from engine.options import OptionError, check_against_checkpoint
 from engine.report import markdown
+from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
 from preprocessing import UnreadableImageError
-from reading import Reader, find_images, open_image
+from reading import Reader, find_images
 from text import Reading
 from utils import fail, get_args
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path, Reading]:
-    """Readings by file; pictures of the attention on the way, unreadable files reported."""
-    readable = {}
-    for file in files:
-        try:
-            readable[file] = open_image(file)
-        except UnreadableImageError as error:
-            print(f"unreadable, left out: {error}", file=sys.stderr)
-    readings = dict(zip(readable, reader.stream(readable.values(), True), strict=True))
-    if not options.no_attention and readable:
-        folder = attention_folder(options)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, reading in readings.items():
-            picture = attention_picture(readable[file], reading, reader.codecs)
-            picture.save(folder / f"{file.stem}_attention.png")
+    """Readings by file; draws the attention on the way, and reports unreadable files."""
+    folder = None if options.no_attention else attention_folder(options)
+    names = picture_names(files)
+    readings = {}
+    for item in reader.files(files, attention=folder is not None):
+        if item.error is not None:
+            print(f"unreadable, left out: {item.error}", file=sys.stderr)
+            continue
+        readings[item.path] = replace(item.reading, attention=None)
+        if folder is not None:
+            picture = attention_picture(item.image, item.reading, reader.codecs)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                picture.save(folder / names[item.path])
+            except OSError as error:
+                print(f"no attention pictures: {error}; see --attention_dir", file=sys.stderr)
+                folder = None
+    if folder is not None and readings:
         print(f"attention pictures: {folder}")
     return readings
 
@@ -44,7 +52,19 @@ def attention_folder(options: Namespace) -> Path:
     if options.attention_dir:
         return Path(options.attention_dir)
     place = Path(options.demo_imgs)
-    return (place if place.is_dir() else place.parent) / "attens"
+    while not place.is_dir():  # a file, or a part of a glob
+        place = place.parent
+    return place / "attens"
+
+
+def picture_names(files: list[Path]) -> dict[Path, str]:
+    """A name for each file's picture; with the suffix and folders where stems are equal."""
+    stems = Counter(file.stem for file in files)
+    return {
+        file: (file.stem if stems[file.stem] == 1 else "_".join(file.parts).replace(os.sep, ""))
+        + "_attention.png"
+        for file in files
+    }
 
 
 def as_row(file: Path, reading: Reading) -> dict[str, str | float]:
@@ -78,17 +98,25 @@ def main() -> None:
     options = get_args("demo")
     try:
         files = find_images(options.demo_imgs)
-        model = load_model(options.model_dir, options.imgH, options.imgW)
+        model = load_model(options.model_dir, options.imgH, options.imgW, options.PAD)
         check_against_checkpoint(options, model.config)
         with distributed(options.device) as process:
-            reader = Reader(model, str(process.device), options.batch_size, options.PAD)
+            reader = Reader(model, str(process.device), options.batch_size)
             readings = read_all(options, reader, files)
-    except (CheckpointError, FileNotFoundError, LaunchError, OptionError) as error:
+    except (CheckpointError, ConfigError, LaunchError, OptionError, OSError) as error:
         fail(error)
     if not readings:
         fail(UnreadableImageError(f"none of the {len(files)} files can be read"))
     rows = [as_row(file, reading) for file, reading in readings.items()]
     print(show(rows, list(reader.codecs)))
+    try:
+        write_files(options, rows)
+    except OSError as error:
+        fail(error)
+
+
+def write_files(options: Namespace, rows: list[dict[str, str | float]]) -> None:
+    """The readings as --csv and --json ask."""
     if options.csv:
         with Path(options.csv).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0])

@@ -23,6 +23,11 @@ class FilterReport:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         self._example(reason, example)
 
+    def leave_out(self, count: int, reason: str) -> None:
+        """Count records that are left out whatever they hold."""
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+
     def alter(self, label: str, text: str) -> None:
         """Count a label that lost characters."""
         self.altered += 1
@@ -39,7 +44,12 @@ class FilterReport:
         if self.altered:
             counts[self.ALTERED] = self.altered
         lines += [
-            f"  {count:,}: {reason} (for example {', '.join(self.examples[reason])})"
+            f"  {count:,}: {reason}"
+            + (
+                f" (for example {', '.join(self.examples[reason])})"
+                if reason in self.examples
+                else ""
+            )
             for reason, count in counts.items()
         ]
         return "\n".join(lines)

@@ -23,6 +23,8 @@ _environments: dict[Path, tuple[int, lmdb.Environment]] = {}
 
 
 def _environment(path: Path) -> lmdb.Environment:
+    # One file under two spellings is still one environment.
+    path = path.resolve()
     pid, environment = _environments.get(path, (None, None))
     if pid == os.getpid():
         return environment
@@ -63,12 +65,13 @@ class LmdbSet:
         self.report = FilterReport()
         with _environment(self.path).begin() as transaction:
             self.declared = self._count(transaction)
-            note = transaction.get(b"stand-in")
-            self.stand_in = json.loads(note) if note else None
+            self.stand_in = _note(transaction.get(b"stand-in"))
             self.numbers = self._scan(transaction, label_filter)
         if not len(self.numbers):
             raise DataError(label_filter.nothing_left(self.path, self.declared, self.report))
-        self.numbers = self.numbers[: max(1, int(len(self.numbers) * usage_ratio))]
+        used = max(1, int(len(self.numbers) * usage_ratio))
+        self.report.leave_out(len(self.numbers) - used, "beyond --total_data_usage_ratio")
+        self.numbers = self.numbers[:used]
         self.report.kept = len(self.numbers)
 
     def __len__(self) -> int:
@@ -84,12 +87,12 @@ class LmdbSet:
                 f"The LMDB {self.path} has no entry num-samples; its first keys are "
                 f"{', '.join(keys) or 'none'}. Make it with tools/create_lmdb_dataset.py."
             )
-        try:
-            return int(stored)
-        except ValueError:
+        if not stored.isdigit() or len(stored) > 12:
             raise DataError(
-                f"num-samples of the LMDB {self.path} is {stored[:20]!r}, not a number."
-            ) from None
+                f"num-samples of the LMDB {self.path} is {stored[:20]!r}, not a count of records."
+            )
+        # A count beyond the entries that are there must not cost memory or time.
+        return min(int(stored), transaction.stat()["entries"])
 
     def _scan(self, transaction: lmdb.Transaction, label_filter: LabelFilter) -> np.ndarray:
         """Numbers of the records to use, uint32."""
@@ -115,6 +118,17 @@ class LmdbSet:
         return image, self.charset.normalize(label.decode("utf-8")).text
 
 
+def _note(stored: bytes | None) -> dict | None:
+    """What a set says of itself where it is rendered; any mark at all counts."""
+    if stored is None:
+        return None
+    try:
+        note = json.loads(stored)
+    except ValueError:
+        note = None
+    return note if isinstance(note, dict) else {"note": "not readable"}
+
+
 def find_lmdbs(root: Path | str) -> list[Path]:
     """Folders with a `data.mdb` below (or at) a root, sorted; symbolic links are followed.
 
@@ -129,7 +143,7 @@ def find_lmdbs(root: Path | str) -> list[Path]:
             f"The data folder {root} is {what}. data/README.md tells what belongs there; "
             "`python3 tools/make_sample_data.py data` makes sample data."
         )
-    found = sorted(_walk(root, set()))
+    found = sorted(_walk(root, frozenset()))
     if not found:
         inside = sorted(p.name for p in root.iterdir())
         shown = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
@@ -141,16 +155,15 @@ def find_lmdbs(root: Path | str) -> list[Path]:
     return found
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, ancestors: frozenset[Path]) -> Iterator[Path]:
     resolved = folder.resolve()
-    if resolved in seen:  # a link that leads back
+    if resolved in ancestors:  # a link that leads back
         return
-    seen.add(resolved)
     if (folder / "data.mdb").is_file():
         yield folder
     for child in sorted(folder.iterdir()):
         if child.is_dir() and not child.name.startswith("."):
-            yield from _walk(child, seen)
+            yield from _walk(child, ancestors | {resolved})
 
 
 def select_lmdbs(root: Path | str, name: str) -> list[Path]:
@@ -166,8 +179,8 @@ def select_lmdbs(root: Path | str, name: str) -> list[Path]:
     if not chosen:
         there = sorted({part for p in found for part in p.relative_to(root).parts})
         raise DataError(
-            f"No LMDB below {root} lies in a folder {name!r} (--select_data); folders that are "
-            f"there: {', '.join(there) or 'none'}."
+            f"No LMDB below {root} lies in a folder {name!r} (--select_data; dashes separate "
+            f"folders); folders that are there: {', '.join(there) or 'none'}."
         )
     return chosen
 

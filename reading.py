@@ -2,14 +2,14 @@
 
 >>> from reading import Reader
 >>> reader = Reader.load("best_accuracy.pth")
->>> reader("demo_imgs/street.jpg").text
-'street'
+>>> reader("demo_imgs/night.jpg").text
+'night'
 """
 
 import glob
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +28,16 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tif
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 
+@dataclass(frozen=True)
+class FileReading:
+    """A file as read: its image and reading, or the error that kept it from being read."""
+
+    path: Path
+    image: Image.Image | None = None
+    reading: Reading | None = None
+    error: UnreadableImageError | None = None
+
+
 class Reader:
     """Reads words in images with a recognizer.
 
@@ -35,22 +45,15 @@ class Reader:
         model: a recognizer.
         device: cuda or cpu; None takes a GPU where there is one.
         batch_size: images a batch.
-        keep_ratio: as `--PAD` in training.
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        device: str | None = None,
-        batch_size: int = 32,
-        keep_ratio: bool = False,
-    ):
+    def __init__(self, model: nn.Module, device: str | None = None, batch_size: int = 32):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self.config = model.config
         self.codecs = config_codecs(model.config)
-        self.batch_size, self.keep_ratio = batch_size, keep_ratio
+        self.batch_size = batch_size
 
     @classmethod
     def load(cls, path: str | Path, **settings) -> "Reader":
@@ -92,6 +95,21 @@ class Reader:
         while batch := list(islice(images, self.batch_size)):
             yield from self._read(batch, attention)
 
+    def files(self, paths: Sequence[Path], attention: bool = False) -> Iterator[FileReading]:
+        """Readings of files in the order given; one that can't be decoded stops nothing."""
+        for start in range(0, len(paths), self.batch_size):
+            opened: dict[Path, Image.Image] = {}
+            errors: dict[Path, UnreadableImageError] = {}
+            batch = paths[start : start + self.batch_size]
+            for path in batch:
+                try:
+                    opened[path] = open_image(path)
+                except UnreadableImageError as error:
+                    errors[path] = error
+            read = dict(zip(opened, self.stream(opened.values(), attention), strict=True))
+            for path in batch:
+                yield FileReading(path, opened.get(path), read.get(path), errors.get(path))
+
     def _read(self, images: Sequence[ImageLike], attention: bool) -> list[Reading]:
         config = self.config
         pixels = [
@@ -99,7 +117,7 @@ class Reader:
                 open_image(image, config.channels),
                 config.image_height,
                 config.image_width,
-                self.keep_ratio,
+                config.keep_ratio,
             )
             for image in images
         ]

@@ -4,7 +4,6 @@ python3 test_final.py --eval_data data/evaluation --benchmark_all_eval --model_d
 """
 
 import json
-import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,14 +14,19 @@ from engine.benchmarks import SIX
 from engine.distributed import LaunchError, Process, distributed
 from engine.evaluation import Evaluator, SetScore, merge_scores, protocol_line
 from engine.flops import count_flops
-from engine.options import OptionError, check_against_checkpoint, checkpoints_to_test
+from engine.options import (
+    OptionError,
+    check_against_checkpoint,
+    check_evaluation,
+    checkpoints_to_test,
+)
 from engine.progress import Progress, RunLog
 from engine.report import as_json, ranking, table
-from engine.run_folder import device_line, git_commit, versions
+from engine.run_folder import device_line, git_commit, new_results, versions
 from label_filter import LabelFilter
 from labelled_folder import LabelledFolder
-from lmdb_set import DataError, close_environments, open_evaluation_sets
-from models import config_codecs
+from lmdb_set import DataError, open_evaluation_sets
+from models import ConfigError, config_codecs
 from models.checkpoint import CheckpointError, load_model
 from text import Charset
 from utils import fail, get_args
@@ -30,7 +34,8 @@ from utils import fail, get_args
 
 def score(path: Path, options: Namespace, process: Process, log: RunLog) -> list[SetScore]:
     """Scores of one checkpoint, printed as a table."""
-    model = load_model(path, options.imgH, options.imgW).to(process.device)
+    model = load_model(path, options.imgH, options.imgW, options.PAD)
+    model.to(process.device)
     config = model.config
     check_against_checkpoint(options, config)
     charset = Charset(config.characters)
@@ -42,18 +47,15 @@ def score(path: Path, options: Namespace, process: Process, log: RunLog) -> list
     else:
         names = [b.name for b in SIX] if options.fast_acc else None
         sets = open_evaluation_sets(options.eval_data, label_filter, names)
-    close_environments()
-
     log(f"{config.name} from {path}; {device_line(process.device)}; torch {torch.__version__}")
     log(protocol_line(charset))
     for name, opened in sets.items():
         if opened.report.dropped or opened.report.altered:
             log(f"{name}: {opened.report}")
-    image_format = ImageFormat(
-        config.image_height, config.image_width, config.channels, options.PAD
-    )
     codecs = config_codecs(config)
-    evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, options.workers)
+    evaluator = Evaluator(
+        model, codecs, ImageFormat.of(config), process, options.batch_size, options.workers
+    )
     progress = Progress(sum(map(len, sets.values())), "test", log, unit="images")
     scores = [evaluator(name, opened, progress.update) for name, opened in sets.items()]
     progress.close()
@@ -74,26 +76,30 @@ def score(path: Path, options: Namespace, process: Process, log: RunLog) -> list
 def main() -> None:
     """Parse, score, write the log and the JSON."""
     options = get_args("test_final")
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    results = Path(options.results)
-    log = RunLog(results / f"test-{stamp}.log")
     try:
-        with distributed(options.device) as process:
+        with distributed(
+            options.device, world_size=options.world_size, local_rank=options.local_rank
+        ) as process:
+            place = new_results(Path(options.results))
+            log = RunLog(place.with_suffix(".log"), enabled=process.is_main)
+            check_evaluation(options)
             paths = checkpoints_to_test(options)
             by_path = {str(path): score(path, options, process, log) for path in paths}
-    except (CheckpointError, DataError, LaunchError, OptionError) as error:
+            if not process.is_main:
+                return
+            if len(by_path) > 1:
+                log("\n" + ranking(by_path))
+            contents = {
+                "options": vars(options),
+                "versions": versions(),
+                "git_commit": git_commit(),
+                "checkpoints": {path: as_json(scores) for path, scores in by_path.items()},
+            }
+            file = place.with_suffix(".json")
+            file.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+            log(f"\nwritten: {file} and .log")
+    except (CheckpointError, ConfigError, DataError, LaunchError, OptionError, OSError) as error:
         fail(error)
-    if len(by_path) > 1:
-        log("\n" + ranking(by_path))
-    contents = {
-        "options": vars(options),
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "checkpoints": {path: as_json(scores) for path, scores in by_path.items()},
-    }
-    file = results / f"test-{stamp}.json"
-    file.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
-    log(f"\nwritten: {file} and .log")
 
 
 if __name__ == "__main__":

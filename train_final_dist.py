@@ -24,24 +24,37 @@ from engine.distributed import LaunchError, Process, distributed
 from engine.evaluation import Evaluator, protocol_line
 from engine.options import OptionError, augmentation_settings, optimization, training_config
 from engine.progress import RunLog
-from engine.run_folder import RunFolder, device_line, versions
+from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.step import NonFiniteLossError
 from engine.training import Plan, Trainer
 from label_filter import LabelFilter
-from lmdb_set import DataError, close_environments, open_evaluation_sets
-from models import build_model, config_codecs
+from lmdb_set import DataError, open_evaluation_sets
+from models import ConfigError, build_model, config_codecs
 from models.adapt import load_adapted
 from models.checkpoint import CheckpointError, load_checkpoint, load_strictly
+from models.pretrained import PretrainedWeightsError
 from text import Charset
 from utils import fail, get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
-PLAIN_ERRORS = (CheckpointError, DataError, LaunchError, NonFiniteLossError, OptionError)
+PLAIN_ERRORS = (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    LaunchError,
+    NonFiniteLossError,
+    OptionError,
+    OSError,
+    PretrainedWeightsError,
+    RunFolderError,
+)
 
 
 def train(options: Namespace, process: Process) -> None:
     """Train as the options say."""
-    start = load_checkpoint(options.saved_model) if options.saved_model else None
+    start = None
+    if options.saved_model:
+        start = load_checkpoint(options.saved_model, options.imgH, options.imgW, options.PAD)
     config = training_config(options, start.config if start else None)
     plan = Plan(optimization(options), options.valInterval, options.amp)
     augmentation = augmentation_settings(options)
@@ -58,7 +71,6 @@ def train(options: Namespace, process: Process) -> None:
     validation_sets = open_evaluation_sets(
         options.valid_data, LabelFilter(charset, config.max_length, filtering, trainable=False)
     )
-    close_environments()
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
     folder = RunFolder(options.saved_path, name)
@@ -68,7 +80,8 @@ def train(options: Namespace, process: Process) -> None:
         seed(options.manualSeed)
     model = build_model(config, options.pretrained)
     if start is None:
-        log(f"{config.name}: newly initialised")
+        first = "ImageNet weights in the encoder" if options.pretrained else "newly initialised"
+        log(f"{config.name}: {first}")
     elif start.config == config:
         load_strictly(model, start.state_dict, options.saved_model)
         log(f"{config.name}: weights of {options.saved_model}")
@@ -79,9 +92,7 @@ def train(options: Namespace, process: Process) -> None:
     torch.manual_seed(options.manualSeed + process.rank)
 
     counts = batch_counts(options.batch_size, ratios)
-    image_format = ImageFormat(
-        config.image_height, config.image_width, config.channels, options.PAD
-    )
+    image_format = ImageFormat.of(config)
     if process.is_main:
         settings = {**vars(options), "batch_images_per_process": sum(counts)}
         folder.write_options(
@@ -96,6 +107,8 @@ def train(options: Namespace, process: Process) -> None:
         f"{process.world_size} process(es), {sum(counts)} images each, "
         f"{sum(counts) * process.world_size} a step ({shares})"
     )
+    if plan.optimization.optimizer == "adam" and plan.optimization.lr >= 0.1:
+        log(f"warning: --lr {plan.optimization.lr} is far too high for Adam; 0.001 is usual")
     log(protocol_line(charset))
     for path, report in merge_reports(sources).items():
         log(f"training {path}: {report}")

@@ -5,10 +5,11 @@ one stands in the help.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from augmentation import GROUPS
 from engine.optimization import SCHEDULES
@@ -16,6 +17,12 @@ from engine.options import DEFAULT_MODELS
 from engine.step import AMP_TYPES
 from models import list_models
 
+# Official options and methods of ACDS-STR, which this version does not have yet.
+NOT_YET = {
+    "freeze": "freezes the feature extractor of ACDS-STR",
+    "is_mask_supervision": "trains the core areas of ACDS-STR",
+}
+ACDS_MODELS = ("ACDS-STR-Base", "ACDS-STR-Small")
 # Options of the official parsers that never had an effect in these methods.
 REFUSED = {
     "sel_prob": "the augmentation draws with --intact_prob, --augs_num and --augs_mag",
@@ -52,6 +59,8 @@ class _Parser(argparse.ArgumentParser):
         name = option.lstrip("-").split("=")[0]
         if name in REFUSED:
             return f"--{name} has no effect in these methods: {REFUSED[name]}. Leave it out."
+        if name in NOT_YET:
+            return f"--{name} {NOT_YET[name]}, which this version does not have yet."
         others = [
             f"{s}.py" for s in _SCRIPTS if s != self.script and f"--{name}" in _known_options(s)
         ]
@@ -70,8 +79,12 @@ def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespa
         argv: arguments, None for those of the command line.
 
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a label's letters must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = build_parser(script).parse_args(argv)
-    if options.workers == -1:
+    if getattr(options, "workers", 0) == -1:
         options.workers = os.cpu_count() or 1
     return options
 
@@ -89,15 +102,53 @@ def _known_options(script: str) -> set[str]:
     return {o for action in build_parser(script)._actions for o in action.option_strings}
 
 
+def _number(kind: type, wanted: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:
+    """An argument type that says in words what it takes."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
+
+    return convert
+
+
+_positive = _number(int, "a whole number, 1 or more", lambda v: v >= 1)
+_whole = _number(int, "a whole number, 0 or more", lambda v: v >= 0)
+_workers = _number(int, "-1 (all cores), 0 or more", lambda v: v >= -1)
+_above_zero = _number(float, "a number above 0", lambda v: 0 < v < float("inf"))
+_decay = _number(float, "a number from 0 to below 1", lambda v: 0 <= v < 1)
+_share = _number(float, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+_share_or_none = _number(float, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+
+
+def _method(text: str) -> str:
+    if text in ACDS_MODELS:
+        raise argparse.ArgumentTypeError(f"this version does not have {text} yet")
+    if text not in DEFAULT_MODELS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(DEFAULT_MODELS)}, not {text}")
+    return text
+
+
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "model", "A checkpoint knows these; give them to train anew or to change a model."
     )
-    group.add_argument("--Transformer", choices=[*DEFAULT_MODELS], help="method (default: mgp-str)")
+    group.add_argument(
+        "--Transformer",
+        type=_method,
+        metavar=f"{{{','.join(DEFAULT_MODELS)}}}",
+        help="method (default: mgp-str)",
+    )
     group.add_argument(
         "--TransformerModel",
         choices=list_models(),
-        help="its size (default: the base size of --Transformer)",
+        metavar="MODEL",
+        help=f"{', '.join(list_models())} (default: the base size of --Transformer)",
     )
     group.add_argument(
         "--batch_max_length", type=_positive, help="longest label, in characters (default: 25)"
@@ -120,15 +171,17 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="charset of the 94 printable ASCII characters (default: off)",
     )
-
-
-def _add_input_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
-    group = parser.add_argument_group("input and machine")
     group.add_argument(
         "--PAD",
         action="store_true",
-        help="keep the ratio of width to height and fill with black on the right (default: off)",
+        default=None,
+        help="keep the ratio of width to height and fill with black on the right (default: off, "
+        "else as the checkpoint)",
     )
+
+
+def _add_machine_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    group = parser.add_argument_group("machine")
     group.add_argument(
         "--batch_size",
         type=_positive,
@@ -136,13 +189,17 @@ def _add_input_options(parser: argparse.ArgumentParser, batch_size: int) -> None
         help=f"images a batch and process (default: {batch_size})",
     )
     group.add_argument(
+        "--device", choices=["cuda", "cpu"], help="where to compute (default: cuda if there)"
+    )
+
+
+def _add_workers_option(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("loading")
+    group.add_argument(
         "--workers",
         type=_workers,
         default=4,
         help="processes that load data; -1 for as many as cores (default: 4)",
-    )
-    group.add_argument(
-        "--device", choices=["cuda", "cpu"], help="where to compute (default: cuda if there)"
     )
 
 
@@ -189,7 +246,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--total_data_usage_ratio",
-        type=float,
+        type=_share,
         default=1.0,
         help="part of each LMDB to use, 0 to 1 (default: 1.0)",
     )
@@ -209,7 +266,10 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         "--exp_name", help="folder of this run below it (default: <model>-Seed<seed>)"
     )
     group.add_argument(
-        "--manualSeed", type=int, default=1111, help="seed of all draws (default: 1111)"
+        "--manualSeed",
+        type=_whole,
+        default=1111,
+        help="seed of all draws, 0 or more (default: 1111)",
     )
     group.add_argument(
         "--num_iter",
@@ -235,17 +295,26 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--adam", action="store_true", help="Adam (default: Adadelta)")
     kind.add_argument("--sgd", action="store_true", help="SGD with momentum (default: Adadelta)")
-    group.add_argument("--lr", type=float, help="learning rate (default: 1, with --FT 0.1)")
     group.add_argument(
-        "--beta1", type=float, default=0.9, help="Adam's beta1 and SGD's momentum (default: 0.9)"
+        "--lr", type=_above_zero, help="learning rate, above 0 (default: 1, with --FT 0.1)"
     )
-    group.add_argument("--rho", type=float, default=0.95, help="Adadelta's decay (default: 0.95)")
-    group.add_argument("--eps", type=float, default=1e-8, help="Adadelta's eps (default: 1e-8)")
+    group.add_argument(
+        "--beta1",
+        type=_decay,
+        default=0.9,
+        help="Adam's beta1 and SGD's momentum, 0 to below 1 (default: 0.9)",
+    )
+    group.add_argument(
+        "--rho", type=_decay, default=0.95, help="Adadelta's decay, 0 to below 1 (default: 0.95)"
+    )
+    group.add_argument(
+        "--eps", type=_above_zero, default=1e-8, help="Adadelta's eps, above 0 (default: 1e-8)"
+    )
     group.add_argument(
         "--grad_clip",
-        type=float,
+        type=_above_zero,
         default=5.0,
-        help="largest L2 norm of the gradient (default: 5)",
+        help="largest L2 norm of the gradient, above 0 (default: 5)",
     )
     group.add_argument(
         "--scheduler",
@@ -294,11 +363,11 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         "--augs_mag",
         type=int,
         choices=[0, 1, 2],
-        help="magnitude of the operations (default: random)",
+        help="magnitude of the operations, 0 weak to 2 strong (default: random)",
     )
     group.add_argument(
         "--intact_prob",
-        type=float,
+        type=_share_or_none,
         default=0.5,
         help="share of images left as they are, 0 to 1 (default: 0.5)",
     )
@@ -371,7 +440,8 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         "torch.distributed.launch.",
         (
             _add_model_options,
-            lambda p: _add_input_options(p, 192),
+            lambda p: _add_machine_options(p, 192),
+            _add_workers_option,
             _add_training_options,
             _add_launch_options,
         ),
@@ -380,29 +450,17 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         "Score a checkpoint on the benchmark sets.",
         (
             _add_model_options,
-            lambda p: _add_input_options(p, 192),
+            lambda p: _add_machine_options(p, 192),
+            _add_workers_option,
             _add_test_options,
+            _add_launch_options,
         ),
     ),
     "demo": (
         "Read the words in images.",
-        (_add_model_options, lambda p: _add_input_options(p, 32), _add_demo_options),
+        (_add_model_options, lambda p: _add_machine_options(p, 32), _add_demo_options),
     ),
 }
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return value
-
-
-def _workers(text: str) -> int:
-    value = int(text)
-    if value < -1:
-        raise argparse.ArgumentTypeError(f"must be -1 (all cores), 0 or more, not {text}")
-    return value
 
 
 def fail(error: Exception) -> NoReturn:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=30)
 
@@ -36,6 +36,15 @@ class Process:
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's buffers.
+
+        BatchNorm statistics differ by rank, and the first rank's are the ones that are saved.
+        """
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
 
 
 @contextmanager
@@ -70,11 +79,11 @@ def distributed(device: str | None = None, **expected: object) -> Iterator[Proce
             torch.cuda.set_device(chosen)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
-    try:
-        yield Process(rank, local_rank, world_size, chosen)
-    finally:
-        if world_size > 1:
-            dist.destroy_process_group()
+    yield Process(rank, local_rank, world_size, chosen)
+    # Not after an error: the other ranks may sit in a collective, and this would wait for them.
+    # The launcher ends them when this process exits.
+    if world_size > 1:
+        dist.destroy_process_group()
 
 
 def _device(device: str | None, local_rank: int) -> torch.device:

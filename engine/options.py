@@ -25,6 +25,21 @@ AUGMENTATION_MODES = {
 }
 
 
+# What a model of another preset takes over from the checkpoint that it starts from.
+INHERITED = (
+    "characters",
+    "max_length",
+    "image_height",
+    "image_width",
+    "channels",
+    "keep_ratio",
+    "bpe_classes",
+    "wp_classes",
+    "bpe_vocabulary",
+    "wp_vocabulary",
+)
+
+
 class OptionError(ValueError):
     """Options that contradict each other or a checkpoint."""
 
@@ -39,12 +54,17 @@ def model_changes(options: Namespace) -> dict[str, Any]:
     if options.character is not None and options.sensitive:
         raise OptionError("--sensitive is a charset of its own; leave out --character, or it.")
     charset = "94" if options.sensitive else options.character
+    try:
+        characters = Charset.load(charset).characters if charset is not None else None
+    except ValueError as error:
+        raise OptionError(f"--character: {error}") from None
     changes: dict[str, Any] = {
         "max_length": options.batch_max_length,
         "image_height": options.imgH,
         "image_width": options.imgW,
         "channels": 3 if options.rgb else None,
-        "characters": Charset.load(charset).characters if charset is not None else None,
+        "keep_ratio": True if options.PAD else None,
+        "characters": characters,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -84,6 +104,7 @@ def check_against_checkpoint(options: Namespace, config: ModelConfig) -> None:
         "image_height": "--imgH",
         "image_width": "--imgW",
         "channels": "--rgb (channels)",
+        "keep_ratio": "--PAD (keeping the ratio)",
         "characters": "--sensitive" if options.sensitive else "--character",
     }
     for field, value in asked.items():
@@ -96,20 +117,30 @@ def check_against_checkpoint(options: Namespace, config: ModelConfig) -> None:
 
 
 def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfig:
-    """Configuration to train: what the options say, else the checkpoint's, else the defaults."""
+    """Configuration to train: what the options say, else the checkpoint's, else the defaults.
+
+    Raises:
+        OptionError: sizes that no patch fits, a charset or vocabulary that can't be used.
+
+    """
     changes = model_changes(options)
     for name in ("bpe", "wp"):
         file = getattr(options, f"{name}_vocabulary")
         if file is not None:
             changes |= _vocabulary_changes(name, file)
     name = chosen_model(options)
-    if start is not None and name in (None, start.name):
-        return start.with_changes(**changes)
-    if start is not None:
-        changes = {"characters": start.characters, "max_length": start.max_length} | changes
-    return preset_config(
-        name or DEFAULT_MODELS["mgp-str"], **{"channels": 3 if options.rgb else 1, **changes}
-    )
+    try:
+        if start is None:
+            changes = {"channels": 1} | changes
+            return preset_config(name or DEFAULT_MODELS["mgp-str"], **changes)
+        # --Transformer alone, of the checkpoint's own method, asks for nothing new.
+        same_method = options.TransformerModel is None and options.Transformer == start.family
+        if name in (None, start.name) or same_method:
+            return start.with_changes(**changes)
+        inherited = {field: getattr(start, field) for field in INHERITED}
+        return preset_config(name, **{**inherited, **changes})
+    except ValueError as error:
+        raise OptionError(str(error)) from None
 
 
 def _vocabulary_changes(name: str, file: str) -> dict[str, Any]:
@@ -117,7 +148,10 @@ def _vocabulary_changes(name: str, file: str) -> dict[str, Any]:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"--{name}_vocabulary {file} can't be read: {error}") from None
-    codec = custom_codec(name, text, positions=3)
+    try:
+        codec = custom_codec(name, text, positions=3)
+    except ValueError as error:
+        raise OptionError(f"{file}: {error}") from None
     return {f"{name}_vocabulary": text, f"{name}_classes": codec.num_classes}
 
 
@@ -125,7 +159,7 @@ def optimization(options: Namespace) -> Optimization:
     """Optimizer and schedule that the options ask for.
 
     Raises:
-        OptionError: --scheduler beside --schedule, --FT without --saved_model.
+        OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with.
 
     """
     if options.scheduler and options.schedule:
@@ -134,6 +168,8 @@ def optimization(options: Namespace) -> Optimization:
         )
     if options.FT and not options.saved_model:
         raise OptionError("--FT fine-tunes a checkpoint; name it with --saved_model.")
+    if options.pretrained and options.saved_model:
+        raise OptionError("--pretrained and --saved_model both give first weights; choose one.")
     schedule = "reference" if options.scheduler else options.schedule
     lr = options.lr if options.lr is not None else 1.0
     if options.FT:
@@ -172,6 +208,21 @@ def augmentation_settings(options: Namespace) -> dict[str, Any] | None:
         "groups": tuple(groups),
         "seed": options.manualSeed,
     }
+
+
+def check_evaluation(options: Namespace) -> None:
+    """Refuse ways of scoring that exclude each other.
+
+    Raises:
+        OptionError: --eval_img beside an option for LMDBs, --fast_acc without the benchmark sets.
+
+    """
+    if options.eval_img and options.benchmark_all_eval:
+        raise OptionError(
+            "--eval_img scores one folder of images, and --benchmark_all_eval LMDBs; give one."
+        )
+    if options.fast_acc and not options.benchmark_all_eval:
+        raise OptionError("--fast_acc chooses from the sets of --benchmark_all_eval; add that.")
 
 
 def checkpoints_to_test(options: Namespace) -> list[Path]:

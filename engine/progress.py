@@ -12,10 +12,8 @@ class RunLog:
 
     def __init__(self, path: Path | None = None, enabled: bool = True):
         self.enabled = enabled
+        self._path = path if enabled else None
         self._file = None
-        if enabled and path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8")
 
     def __call__(self, text: str = "") -> None:
         """Print a line (above a progress bar, where there is one)."""
@@ -23,7 +21,10 @@ class RunLog:
             return
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
-        if self._file is not None:
+        if self._path is not None:
+            if self._file is None:  # with the first line, so that a refused start leaves none
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("a", encoding="utf-8")
             self._file.write(text + "\n")
             self._file.flush()
 

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,16 +15,26 @@ import torch
 PACKAGES = ("torch", "torchvision", "timm", "lmdb", "numpy", "pillow", "opencv-python-headless")
 
 
+class RunFolderError(ValueError):
+    """A folder that a run must not write into."""
+
+
 class RunFolder:
-    """`<saved_path>/<exp_name>/`; made by the first rank.
+    """`<saved_path>/<exp_name>/`.
 
     Raises:
+        RunFolderError: another run's weights lie there.
         OSError: it can't be made.
 
     """
 
     def __init__(self, saved_path: Path | str, name: str):
         self.path = Path(saved_path) / name
+        if self.best.exists():
+            raise RunFolderError(
+                f"{self.path} holds the weights of another run, which this one would overwrite; "
+                "choose another --exp_name, or move that folder away."
+            )
         self.path.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -56,6 +67,17 @@ class RunFolder:
         }
         text = json.dumps(contents, indent=2, default=str) + "\n"
         (self.path / "options.json").write_text(text, encoding="utf-8")
+
+
+def new_results(folder: Path) -> Path:
+    """A place without suffix in a folder that no other test's log or JSON has."""
+    stamp = time.strftime("test-%Y%m%d-%H%M%S")
+    names = [stamp, *(f"{stamp}-{number}" for number in range(2, 1000))]
+    return next(
+        folder / name
+        for name in names
+        if not (folder / f"{name}.json").exists() and not (folder / f"{name}.log").exists()
+    )
 
 
 def versions() -> dict[str, str]:

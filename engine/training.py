@@ -19,6 +19,7 @@ from engine.progress import Progress, RunLog
 from engine.report import table
 from engine.run_folder import RunFolder
 from engine.step import Stepper, StepResult
+from lmdb_set import DataError
 from models.checkpoint import save_checkpoint
 from text import Codec
 
@@ -90,6 +91,7 @@ class Trainer:
     def run(self, loader: DataLoader) -> float:
         """Train to the end; returns the best validation accuracy in percent."""
         iterations = self.plan.optimization.iterations
+        expected = sum(loader.batch_sampler.counts)
         meter = _Meter(self.process.world_size)
         progress = Progress(iterations, "train", self.log)
         batches = iter(loader)
@@ -99,6 +101,11 @@ class Trainer:
             batch = next(batches)
             waited = time.monotonic() - waited
             self._report_unreadable(batch.unreadable)
+            if len(batch.texts) < expected:
+                raise DataError(
+                    f"{len(batch.unreadable)} records in a row can't be read; the first: "
+                    f"{batch.unreadable[0]}. Check the data set."
+                )
             images = to_device(batch.images, self.process.device)
             result = self._step(images, self._encode(batch.texts))
             meter.add(len(batch.texts), waited, result)
@@ -110,8 +117,11 @@ class Trainer:
         progress.close()
         if self._board is not None:
             self._board.close()
-        if self.unreadable:
-            self.log(f"{self.unreadable:,} unreadable images were passed over during training")
+        unreadable = int(
+            self.process.total(torch.tensor(self.unreadable, device=self.process.device))
+        )
+        if unreadable:
+            self.log(f"{unreadable:,} unreadable images were passed over during training")
         return self.best_accuracy
 
     def _encode(self, texts: Sequence[str]) -> dict[str, Tensor]:
@@ -129,6 +139,7 @@ class Trainer:
                 self.log(f"unreadable, passed over: {line}")
 
     def _validate(self, iteration: int) -> None:
+        self.process.share_buffers(self.model)
         scores = [self.evaluator(name, s) for name, s in self.validation_sets.items()]
         summed = merge_scores("all", scores)
         accuracy = {column: summed.accuracy(column) for column in summed.correct}
@@ -153,7 +164,7 @@ class Trainer:
         skipped = {n: getattr(c, "unlearnable", 0) for n, c in self.codecs.items()}
         for name, count in skipped.items():
             if count:
-                self.log(f"{count:,} labels so far could not be learned by {name} alone")
+                self.log(f"{count:,} labels so far could not be learned by {name} (on this rank)")
         for name, value in accuracy.items():
             self._board.add_scalar(f"validation/{name}_accuracy", value, iteration)
 

@@ -1,11 +1,12 @@
 """Whole recognizers: `create_model` is the one door, `checkpoint` the formats in and out."""
 
-from models.config import ModelConfig
+from models.config import ConfigError, ModelConfig
 from models.outputs import GRANULARITIES, Outputs
 from models.registry import build_model, config_codecs, create_model, list_models, preset_config
 
 __all__ = [
     "GRANULARITIES",
+    "ConfigError",
     "ModelConfig",
     "Outputs",
     "build_model",

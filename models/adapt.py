@@ -18,18 +18,22 @@ class Adaptation:
         kept: number of entries taken as they are.
         converted: a sentence for each entry taken in part (characters, positions, sizes).
         initialised: entries that keep their fresh initialisation.
+        left_out: entries of the source that the model has no place for.
 
     """
 
     kept: int
     converted: tuple[str, ...]
     initialised: tuple[str, ...]
+    left_out: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = [f"{self.kept} entries taken as they are"]
         lines += list(self.converted)
         if self.initialised:
             lines.append(f"newly initialised: {', '.join(self.initialised)}")
+        if self.left_out:
+            lines.append(f"not used: {', '.join(self.left_out)}")
         return "\n".join(lines)
 
 
@@ -43,19 +47,25 @@ def load_adapted(
     """
     target: ModelConfig = model.config
     own = model.state_dict()
+    state_dict = _by_role(state_dict, source, target)
     kept, converted, initialised = 0, [], []
     for name, fresh in own.items():
         given = state_dict.get(name)
-        if given is None or (fresh.shape == given.shape and _other_classes(name, source, target)):
+        if given is None or _other_classes(name, source, target):
             initialised.append(name)
-            continue
-        if _is_char_head(name) and source.characters != target.characters:
+        elif (
+            _is_char_head(name)
+            and source.characters != target.characters
+            and given.shape[1:] == fresh.shape[1:]
+        ):
             own[name], shared = _move_characters(given, fresh, source, target)
             converted.append(
                 f"{name}: {shared} of {len(target.characters)} characters taken over, the rest "
                 "newly initialised"
             )
-        elif fresh.shape == given.shape:
+        elif fresh.shape == given.shape and not (
+            name == "pos_embed" and _grid(source) != _grid(target)
+        ):
             own[name] = given
             kept += 1
         elif name == "pos_embed" and given.shape[2] == fresh.shape[2]:
@@ -71,7 +81,28 @@ def load_adapted(
         else:
             initialised.append(name)
     model.load_state_dict(own)
-    return Adaptation(kept, tuple(converted), tuple(initialised))
+    left_out = tuple(name for name in state_dict if name not in own)
+    return Adaptation(kept, tuple(converted), tuple(initialised), left_out)
+
+
+def _by_role(
+    state_dict: Mapping[str, Tensor], source: ModelConfig, target: ModelConfig
+) -> dict[str, Tensor]:
+    """The state dict with the trained character classifier where the target has its own.
+
+    CHAR-STR classifies with `head` and never uses `char_head`; MGP-STR has it the other way round.
+    """
+    state_dict = dict(state_dict)
+    if (source.family == "char-str") != (target.family == "char-str"):
+        for part in ("weight", "bias"):
+            head, char_head = f"head.{part}", f"char_head.{part}"
+            state_dict[head], state_dict[char_head] = state_dict[char_head], state_dict[head]
+    return state_dict
+
+
+def _grid(config: ModelConfig) -> tuple[int, int]:
+    """Rows and columns of patches."""
+    return config.image_height // config.patch_height, config.image_width // config.patch_width
 
 
 def _is_char_head(name: str) -> bool:
@@ -102,13 +133,7 @@ def _move_characters(
 
 
 def _resize_positions(given: Tensor, source: ModelConfig, target: ModelConfig) -> Tensor:
-    def grid(config: ModelConfig) -> tuple[int, int]:
-        return (
-            config.image_height // config.patch_height,
-            config.image_width // config.patch_width,
-        )
-
     class_token, patches = given[:, :1], given[:, 1:]
-    patches = patches.transpose(1, 2).unflatten(2, grid(source))
-    patches = F.interpolate(patches, grid(target), mode="bicubic", align_corners=False)
+    patches = patches.transpose(1, 2).unflatten(2, _grid(source))
+    patches = F.interpolate(patches, _grid(target), mode="bicubic", align_corners=False)
     return torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)

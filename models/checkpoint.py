@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.config import ModelConfig
+from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
 from models.registry import PRESETS, build_model, preset_config
 from text import CHARSET_PRESETS
@@ -71,14 +72,17 @@ def save_checkpoint(path: Path | str, model: nn.Module, **extra: Any) -> None:
 
 
 def load_checkpoint(
-    path: Path | str, image_height: int | None = None, image_width: int | None = None
+    path: Path | str,
+    image_height: int | None = None,
+    image_width: int | None = None,
+    keep_ratio: bool | None = None,
 ) -> Checkpoint:
     """Read any checkpoint: our own, an official `.pth`, or a Hugging Face folder.
 
     Args:
         path: file or folder.
-        image_height, image_width: pixels, for a bare state dict, whose shapes tell only how many
-            patches there are; None for 32 and 128.
+        image_height, image_width, keep_ratio: of the input, for a bare state dict, whose shapes
+            tell only how many patches there are; None for 32 and 128 pixels, stretched.
 
     Raises:
         CheckpointError: no such file, damaged, hostile, or not a recognizer of this project.
@@ -96,7 +100,7 @@ def load_checkpoint(
             )
         try:
             config, state_dict = load_hugging_face(path)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             raise CheckpointError(
                 f"The Hugging Face folder {path} can't be read: {error}"
             ) from None
@@ -104,22 +108,27 @@ def load_checkpoint(
     contents = _read(path)
     if contents.get("format") == FORMAT:
         try:
-            config = ModelConfig.from_dict(contents.pop("config"))
-            state_dict = contents.pop("model")
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from None
+            config = ModelConfig.from_dict(contents.pop("config", None))
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        state_dict = contents.pop("model", None)
+        if not _is_state_dict(state_dict):
+            raise CheckpointError(f"{path} is damaged: it has no weights.")
         contents.pop("format")
         return Checkpoint(config, state_dict, "own", contents)
     state_dict = _strip_prefixes(path, contents)
-    return Checkpoint(
-        _infer_config(path, state_dict, image_height or 32, image_width or 128),
-        state_dict,
-        "official",
-    )
+    try:
+        config = _infer_config(path, state_dict, image_height or 32, image_width or 128)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return Checkpoint(config.with_changes(keep_ratio=bool(keep_ratio)), state_dict, "official")
 
 
 def load_model(
-    path: Path | str, image_height: int | None = None, image_width: int | None = None
+    path: Path | str,
+    image_height: int | None = None,
+    image_width: int | None = None,
+    keep_ratio: bool | None = None,
 ) -> nn.Module:
     """Recognizer of a checkpoint, strictly loaded, in evaluation mode; see `load_checkpoint`.
 
@@ -127,14 +136,31 @@ def load_model(
         CheckpointError: as `load_checkpoint`, or weights that don't fit their configuration.
 
     """
-    checkpoint = load_checkpoint(path, image_height, image_width)
-    model = build_model(checkpoint.config)
-    load_strictly(model, checkpoint.state_dict, path)
+    checkpoint = load_checkpoint(path, image_height, image_width, keep_ratio)
+    try:
+        # Without memory or initialisation of its own: the loaded tensors become the weights.
+        with torch.device("meta"):
+            model = build_model(checkpoint.config)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    weights = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in checkpoint.state_dict.items()
+    }
+    load_strictly(model, weights, path, assign=True)
     return model.eval()
 
 
-def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path | str) -> None:
+def load_strictly(
+    model: nn.Module, state_dict: Mapping[str, Tensor], path: Path | str, assign: bool = False
+) -> None:
     """Load weights, or say in a few names what does not fit.
+
+    Args:
+        model: a recognizer.
+        state_dict: official names, without prefixes.
+        path: for the message.
+        assign: make the given tensors the model's own instead of copying them.
 
     Raises:
         CheckpointError: missing, unexpected, or differently shaped entries.
@@ -154,19 +180,23 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path
         raise CheckpointError(
             f"The weights in {path} don't fit {model.config.name}: {'; '.join(found)}."
         )
-    model.load_state_dict(dict(state_dict))
+    model.load_state_dict(dict(state_dict), assign=assign)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd files, which are refused in words below
+            contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{path} is not read: it holds more than tensors and plain values, which could run "
             f"code, or it is damaged ({reason})."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # on random bytes the reader raises nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path} is no checkpoint, or a damaged one ({path.stat().st_size:,} bytes): {reason}"
@@ -177,7 +207,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _strip_prefixes(path: Path, contents: Mapping[str, Any]) -> dict[str, Tensor]:
-    if not contents or not all(isinstance(v, Tensor) for v in contents.values()):
+    if not _is_state_dict(contents):
         raise CheckpointError(
             f"{path} is neither a checkpoint of this project nor a state dict; its entries are "
             f"{', '.join(map(str, list(contents)[:5])) or 'none'}."
@@ -189,13 +219,23 @@ def _strip_prefixes(path: Path, contents: Mapping[str, Any]) -> dict[str, Tensor
     return state_dict
 
 
+def _is_state_dict(contents: Any) -> bool:
+    return (
+        isinstance(contents, Mapping)
+        and bool(contents)
+        and all(isinstance(v, Tensor) for v in contents.values())
+    )
+
+
 def _infer_config(
     path: Path, state: Mapping[str, Tensor], image_height: int, image_width: int
 ) -> ModelConfig:
     """Configuration of a bare state dict, from its names and shapes."""
     blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", n) for n in state) if m}
     heads = tuple(n for n in ("char", "bpe", "wp") if f"{n}_tokenLearner.norm.weight" in state)
-    needed = ("cls_token", "pos_embed", "patch_embed.proj.weight", "head.weight")
+    needed = ["cls_token", "pos_embed", "patch_embed.proj.weight", "head.weight"]
+    needed += [f"{h}_head.weight" for h in heads]
+    needed += [f"{h}_tokenLearner.tokenLearner.1.weight" for h in heads]
     absent = [n for n in needed if n not in state]
     if absent or not blocks or "char" not in heads:
         raise CheckpointError(

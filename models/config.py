@@ -8,6 +8,14 @@ from text import CHARSET_PRESETS
 from text.subword import BERT_CLASSES, GPT2_CLASSES
 
 
+class ConfigError(ValueError):
+    """A configuration that no model can have; the message says which value is wrong."""
+
+
+# Far beyond any sensible model, and small enough not to exhaust memory at once.
+_LARGEST = 1_000_000
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Architecture, charset and sizes of a recognizer.
@@ -20,6 +28,7 @@ class ModelConfig:
         max_length: longest label in characters; the heads have two positions more.
         image_height, image_width: pixels of the input.
         channels: 3 (RGB) or 1 (grey).
+        keep_ratio: images keep their ratio of width to height, filled on the right (`--PAD`).
         patch_height, patch_width: pixels of a token.
         stem: patch (linear projection) or conv.
         granularities: heads, char first.
@@ -38,6 +47,7 @@ class ModelConfig:
     image_height: int = 32
     image_width: int = 128
     channels: int = 3
+    keep_ratio: bool = False
     patch_height: int = 4
     patch_width: int = 4
     stem: str = "patch"
@@ -49,16 +59,38 @@ class ModelConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "granularities", tuple(self.granularities))
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.type is int and not (isinstance(value, int) and 0 < value <= _LARGEST):
+                raise ConfigError(f"{entry.name} must be a whole number above 0, not {value!r}.")
+            if entry.type is str and not isinstance(value, str):
+                raise ConfigError(f"{entry.name} must be text, not {value!r}.")
+        unknown = set(self.granularities) - {"char", "bpe", "wp"}
+        if unknown or self.granularities[:1] != ("char",):
+            raise ConfigError(
+                f"granularities must be char, and then bpe and wp as wanted, not "
+                f"{', '.join(map(str, self.granularities)) or 'none'}."
+            )
+        if self.width % self.num_heads:
+            raise ConfigError(
+                f"A width of {self.width} can't be split into {self.num_heads} heads."
+            )
         if self.image_height % self.patch_height or self.image_width % self.patch_width:
-            raise ValueError(
+            raise ConfigError(
                 f"An image of {self.image_height}x{self.image_width} pixels can't be cut into "
                 f"patches of {self.patch_height}x{self.patch_width}; choose --imgH and --imgW as "
                 "multiples of the patch."
             )
-        if self.max_length < 1:
-            raise ValueError(f"--batch_max_length must be 1 or more, not {self.max_length}.")
+        sides = (self.patch_height, self.patch_width)
+        if self.stem not in ("patch", "conv") or (
+            self.stem == "conv" and any(side & (side - 1) for side in sides)
+        ):
+            raise ConfigError(
+                f"The stem is patch, or conv on patches whose sides are powers of two, not "
+                f"{self.stem} on {sides[0]}x{sides[1]}."
+            )
         if self.channels not in (1, 3):
-            raise ValueError(f"Images have 1 or 3 channels, not {self.channels}.")
+            raise ConfigError(f"Images have 1 or 3 channels, not {self.channels}.")
 
     @property
     def positions(self) -> int:
@@ -86,17 +118,22 @@ class ModelConfig:
         """Config from a checkpoint's plain values.
 
         Raises:
-            ValueError: a key that this version does not know, or one that is missing.
+            ConfigError: a key that this version does not know, one that is missing, or a value
+                that no model can have.
 
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"The checkpoint's configuration is {values!r}, not a table of values."
+            )
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError(
+            raise ConfigError(
                 f"The checkpoint's configuration has unknown entries {', '.join(unknown)}; "
                 "it was written by a newer version: update the repository."
             )
         try:
             return cls(**values)
         except TypeError as error:
-            raise ValueError(f"The checkpoint's configuration is incomplete: {error}.") from None
+            raise ConfigError(f"The checkpoint's configuration is incomplete: {error}.") from None

@@ -1,7 +1,7 @@
 """Folders of transformers' `MgpstrForSceneTextRecognition`, in and out, without transformers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -50,7 +50,6 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     if not isinstance(theirs, Mapping) or theirs.get("model_type") != "mgp-str":
         raise ValueError("config.json is not that of an mgp-str model")
     # transformers leaves out of config.json what equals its defaults, which are the base model's.
-    height, width_pixels = theirs.get("image_size", (32, 128))
     width = theirs.get("hidden_size", 768)
     depth = theirs.get("num_hidden_layers", 12)
     name = next(
@@ -65,14 +64,19 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         raise ValueError(f"no mgp-str model has width {width} and depth {depth}")
     classes = theirs.get("num_character_labels", 38)
     by_size = {len(c) + 2: c for c in CHARSET_PRESETS.values()}
-    if classes not in by_size:
+    characters = theirs.get("characters", by_size.get(classes))
+    if characters is None or len(characters) + 2 != classes:
         raise ValueError(f"no charset preset has {classes} classes")
+    image_size = theirs.get("image_size", (32, 128))
+    if not isinstance(image_size, Sequence) or len(image_size) != 2:
+        raise ValueError(f"image_size is {image_size!r} instead of height and width")
     config = preset_config(
         name,
-        characters=by_size[classes],
+        characters=characters,
         max_length=theirs.get("max_token_length", 27) - 2,
-        image_height=height,
-        image_width=width_pixels,
+        image_height=image_size[0],
+        image_width=image_size[1],
+        keep_ratio=theirs.get("keep_ratio", False),
         channels=theirs.get("num_channels", 3),
         bpe_classes=theirs.get("num_bpe_labels", 50257),
         wp_classes=theirs.get("num_wordpiece_labels", 30522),
@@ -97,6 +101,11 @@ def export_hugging_face(model: nn.Module, folder: Path) -> None:
             f"transformers has no class for {config.name}; it knows MGP-STR with a patch "
             "projection and all three granularities."
         )
+    if config.bpe_vocabulary or config.wp_vocabulary:
+        raise ValueError(
+            "A folder of transformers has no place for a vocabulary of one's own; its processor "
+            "reads with GPT-2's and BERT's."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     theirs = {
         "architectures": [ARCHITECTURE],
@@ -116,6 +125,9 @@ def export_hugging_face(model: nn.Module, folder: Path) -> None:
         # Its blocks' epsilon; 1e-5, its default, would move the logits by 2e-4.
         "layer_norm_eps": 1e-6,
         "torch_dtype": "float32",
+        # Not known to transformers, which keeps them: which characters the classes are.
+        "characters": config.characters,
+        "keep_ratio": config.keep_ratio,
     }
     (folder / "config.json").write_text(json.dumps(theirs, indent=2) + "\n", encoding="utf-8")
     back = {ours: name for name, ours in _PREFIXES.items() if ours}

@@ -12,6 +12,10 @@ SOURCES = {
 }
 
 
+class PretrainedWeightsError(RuntimeError):
+    """ImageNet weights that can't be had; the message says why, and what to do."""
+
+
 def load_imagenet_weights(model: nn.Module) -> list[str]:
     """Copy class token, blocks and norm of an ImageNet model; patches and positions stay new.
 
@@ -22,19 +26,19 @@ def load_imagenet_weights(model: nn.Module) -> list[str]:
         The names of the entries that were taken.
 
     Raises:
-        RuntimeError: the width has no such source, or its weights can't be had.
+        PretrainedWeightsError: the width has no such source, or its weights can't be had.
 
     """
     width = model.cls_token.shape[-1]
     if width not in SOURCES:
-        raise RuntimeError(
+        raise PretrainedWeightsError(
             f"There are no ImageNet weights for an encoder of width {width}; "
             f"widths with weights: {', '.join(map(str, SOURCES))}. Train without --pretrained."
         )
     try:
         source = timm.create_model(SOURCES[width], pretrained=True).state_dict()
     except Exception as error:  # whatever the hub's client raises
-        raise RuntimeError(
+        raise PretrainedWeightsError(
             f"The ImageNet weights {SOURCES[width]} can't be had ({type(error).__name__}: "
             f"{error}). Without a network, put them into the hub's cache first, or train without "
             "--pretrained."

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from models.config import ModelConfig
+from models.config import ConfigError, ModelConfig
 from models.mgp_str import CharStr, MgpStr
 from models.pretrained import load_imagenet_weights
 from text.subword import build_codecs
@@ -52,11 +52,11 @@ def preset_config(name: str, **changes: Any) -> ModelConfig:
         changes: other fields of `ModelConfig`, for example `characters` or `image_width`.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ConfigError: an unknown name; the message lists the known ones.
 
     """
     if name not in PRESETS:
-        raise ValueError(f"There is no model {name!r}; choose one of {', '.join(list_models())}.")
+        raise ConfigError(f"There is no model {name!r}; choose one of {', '.join(list_models())}.")
     return ModelConfig(name=name, **{**PRESETS[name], **changes})
 
 
@@ -69,9 +69,15 @@ def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
             downloads. Nothing is downloaded otherwise.
 
     Raises:
-        RuntimeError: the ImageNet weights can't be had.
+        ConfigError: a family that this version does not have.
+        PretrainedWeightsError: the ImageNet weights can't be had.
 
     """
+    if config.family not in FAMILIES:
+        raise ConfigError(
+            f"This version has no models of {config.family!r}, only of {', '.join(FAMILIES)}; "
+            "update the repository."
+        )
     model = FAMILIES[config.family](config, pad_ids=_pad_ids(config))
     if pretrained:
         load_imagenet_weights(model)
@@ -89,7 +95,12 @@ def create_model(name: str, pretrained: bool = False, **changes: Any) -> nn.Modu
 
 
 def config_codecs(config: ModelConfig):
-    """Label codecs of a configuration, by granularity."""
+    """Label codecs of a configuration, by granularity.
+
+    Raises:
+        ConfigError: a vocabulary of another size than the head.
+
+    """
     codecs = build_codecs(
         config.characters,
         config.max_length,
@@ -98,7 +109,7 @@ def config_codecs(config: ModelConfig):
     )
     for name, codec in codecs.items():
         if codec.num_classes != config.num_classes(name):
-            raise ValueError(
+            raise ConfigError(
                 f"The {name} vocabulary has {codec.num_classes} entries, but the model's head "
                 f"has {config.num_classes(name)}; give the vocabulary that it was trained with."
             )

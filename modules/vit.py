@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class ConvStem(nn.Module):
     """Convolutions in place of the patch projection: 3x3, stride 2, until a patch is one pixel.
 
-    Learns much faster than a projection where training is short. Patches of 4x4 or 4x8 pixels.
+    Learns much faster than a projection where training is short. Patch sides are powers of two.
     """
 
     def __init__(self, in_channels: int, width: int, patch_size: tuple[int, int]):

@@ -27,7 +27,8 @@ class Charset:
     """An ordered set of characters.
 
     Raises:
-        ValueError: no characters, a character that stands twice, or white space.
+        ValueError: no characters, a character that stands twice, one that is not in composed form,
+            or white space.
 
     """
 
@@ -39,6 +40,12 @@ class Charset:
         twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if twice:
             raise ValueError(f"Characters that stand twice in the charset: {describe(twice)}.")
+        decomposed = [c for c in self.characters if unicodedata.normalize("NFC", c) != c]
+        if decomposed:
+            raise ValueError(
+                f"Labels are composed (NFC), and then never hold {describe(decomposed)}; write "
+                "the composed form into the charset."
+            )
         blank = [c for c in self.characters if c.isspace()]
         if blank:
             raise ValueError(f"White space can't be in a charset: {describe(blank)}.")

@@ -30,12 +30,13 @@ class SubwordCodec(Codec):
             vocabulary, the head then grows by them.
         positions: T.
         special_ids: further ids that have no text.
+        unknown_id: stands for pieces that the vocabulary lacks; None where it lacks none.
         truncates: a word of too many pieces is cut (keeping stop), as the reference does for
             WordPiece; otherwise such a word is not learned.
 
     A word whose pieces can't be told from the special ids (a lone `#` in GPT-2's vocabulary is
-    the stop id), or that has too many pieces, gets a row of padding: this granularity does not
-    learn from it, the others do. `unlearnable` counts them.
+    the stop id), that has a piece which the vocabulary lacks, or too many pieces, gets a row of
+    padding: this granularity does not learn from it, the others do. `unlearnable` counts them.
     """
 
     def __init__(
@@ -47,23 +48,27 @@ class SubwordCodec(Codec):
         pad_id: int,
         positions: int,
         special_ids: Iterable[int] = (),
+        unknown_id: int | None = None,
         truncates: bool = False,
     ):
         self.name = name
         self.tokenizer = tokenizer
         self.start_id, self.stop_id, self.pad_id = start_id, stop_id, pad_id
         self.positions = positions
-        self.num_classes = max(tokenizer.get_vocab_size() - 1, start_id, stop_id, pad_id) + 1
+        self._vocabulary_end = vocabulary_end(tokenizer)
+        self.num_classes = max(self._vocabulary_end, start_id + 1, stop_id + 1, pad_id + 1)
         self.unlearnable = 0
-        self._reserved = {start_id, stop_id, pad_id}
+        self._reserved = {start_id, stop_id, pad_id, unknown_id}
         self._textless = set(special_ids)
         self._truncates = truncates
         self._pieces_of = lru_cache(maxsize=65536)(self._pieces)
 
-    @property
-    def cased(self) -> bool:
-        """Whether the vocabulary tells upper from lower case."""
-        return self._pieces("A") != self._pieces("a")
+    def can_read(self, characters: str) -> bool:
+        """Whether every character can be told from all others in this vocabulary.
+
+        One without upper case, or without some letters, can never be right on them.
+        """
+        return all(self.decode(self._pieces(c)) == c for c in characters)
 
     def _pieces(self, word: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
@@ -84,8 +89,7 @@ class SubwordCodec(Codec):
         White space and continuation marks inside a word image are artefacts of the vocabulary:
         the reference keeps BPE's leading spaces and a leading `##` (quirks 5 and 6).
         """
-        size = self.tokenizer.get_vocab_size()
-        kept = [i for i in ids if i < size and i not in self._textless]
+        kept = [i for i in ids if i < self._vocabulary_end and i not in self._textless]
         text = self.tokenizer.decode(kept, skip_special_tokens=False)
         return "".join(text.split()).removeprefix("##" if self.name == "wp" else "")
 
@@ -112,7 +116,7 @@ def bert_codec(positions: int) -> SubwordCodec:
     _check_size(tokenizer, BERT_CLASSES, Path(file))
     specials = [tokenizer.token_to_id(t) for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")]
     return SubwordCodec(
-        "wp", tokenizer, 101, 102, 0, positions, special_ids=specials, truncates=True
+        "wp", tokenizer, 101, 102, 0, positions, specials, specials[1], truncates=True
     )
 
 
@@ -135,14 +139,21 @@ def custom_codec(name: str, tokenizer_json: str, positions: int) -> SubwordCodec
         ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    ids, size = [], tokenizer.get_vocab_size()
+    ids, size = [], vocabulary_end(tokenizer)
     for names in (START_TOKENS, STOP_TOKENS, PAD_TOKENS):
         known = [i for i in map(tokenizer.token_to_id, names) if i is not None]
         ids.append(known[0] if known else size)
         size += not known
     start_id, stop_id, pad_id = ids
-    textless = set(tokenizer.get_added_tokens_decoder()) | set(ids)
-    return SubwordCodec(name, tokenizer, start_id, stop_id, pad_id, positions, textless)
+    unknown_token = getattr(tokenizer.model, "unk_token", None)
+    unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else None
+    textless = {*tokenizer.get_added_tokens_decoder(), *ids, unknown_id}
+    return SubwordCodec(name, tokenizer, start_id, stop_id, pad_id, positions, textless, unknown_id)
+
+
+def vocabulary_end(tokenizer: Tokenizer) -> int:
+    """The first id that no entry has; more than the number of entries where ids have gaps."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
 
 def build_codecs(
@@ -170,9 +181,8 @@ def build_codecs(
         custom = (vocabularies or {}).get(name)
         positions = max_length + 2
         codec = custom_codec(name, custom, positions) if custom else bundled[name](positions)
-        # A vocabulary without upper case can never be right on it, and would still win by
-        # confidence.
-        codec.fusible = codec.cased or not charset.cased
+        # One that can't read some characters would still win by confidence.
+        codec.fusible = codec.can_read(characters)
         codecs[name] = codec
     return codecs
 

@@ -98,7 +98,7 @@ def main() -> None:
     ground_truth = options.gtFile or options.inputPath / "gt.txt"
     try:
         print(create(options.inputPath, ground_truth, options.outputPath, not options.no_check))
-    except (DataError, FileExistsError) as error:
+    except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 
+from engine.benchmarks import EIGHT
 from synthetic.fonts import NoFontsError, find_faces
 from synthetic.levels import LEVELS
 from synthetic.parallel import Record, RenderPool
@@ -33,16 +34,7 @@ from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
 from tools.lmdb_writer import LmdbWriter
 
-EVALUATION_SETS = (
-    "IIIT5k_3000",
-    "SVT",
-    "IC13_857",
-    "IC13_1015",
-    "IC15_1811",
-    "IC15_2077",
-    "SVTP",
-    "CUTE80",
-)
+EVALUATION_SETS = tuple(benchmark.name for benchmark in EIGHT)
 SETTINGS_FILE = "sample_data.json"
 GENERATOR = "tools/make_sample_data.py 1"  # the number grows when the same seed looks otherwise
 SPACING = 2**32  # from one set's first sample to the next set's, so that none is in two

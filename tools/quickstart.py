@@ -5,6 +5,7 @@ Each step is a command that works on its own; it is printed before it runs.
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -60,14 +61,19 @@ def run_step(name: str, arguments: list[str]) -> float:
 
 def main() -> None:
     """Run the steps, and sum up."""
+    # A quickstart that ran before, or was interrupted, starts over.
+    shutil.rmtree(ROOT / RUN, ignore_errors=True)
     seconds = {name: run_step(name, arguments) for name, arguments in STEPS.items()}
-    results = max((ROOT / PLACE / "results").glob("test-*.json"))
+    results = max(
+        (ROOT / PLACE / "results").glob("test-*.json"), key=lambda file: file.stat().st_mtime
+    )
     (sets,) = json.loads(results.read_text(encoding="utf-8"))["checkpoints"].values()
     eight = next(t for t in sets["totals"] if t["name"] == "eight sets")
     accuracy = eight["weighted"]
 
     print("\n=== done in " + ", ".join(f"{name} {s:.0f} s" for name, s in seconds.items()))
     shown = ", ".join(f"{name} {value:.1f}%" for name, value in accuracy.items())
+    print("(words like `translated` in demo_imgs are beyond the easy level, and are misread)")
     print(f"accuracy on {eight['images']} unseen renderings of easy words: {shown}")
     print(
         f"weights   {WEIGHTS}\nlog       {RUN}/mini/log.txt (TensorBoard: {RUN}/mini/tensorboard)"

@@ -48,12 +48,13 @@ def test_unreadable_records_are_replaced_and_reported(mixed_set):
     assert sum("the record has no image" in line for line in lines) == 2
 
 
-def test_a_source_of_unreadable_images_ends_with_a_sentence(tmp_path, make_lmdb):
+def test_a_source_of_unreadable_images_has_no_sample(tmp_path, make_lmdb):
     records = [(b"no image", f"w{i}") for i in range(5)]
     source = Source("set", [LmdbSet(make_lmdb(tmp_path / "set", records), FILTER)])
     dataset = TrainingDataset([source], ImageFormat(), None)
-    with pytest.raises(DataError, match="5 records in a row of set can't be read"):
-        dataset[(0, 0, 0)]
+    sample = dataset[(0, 0, 0)]
+    assert sample.image is None
+    assert len(sample.unreadable) == 5
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -62,6 +63,17 @@ def test_workers_change_nothing(mixed_set, workers):
     dataset = TrainingDataset([Source("set", [mixed_set])], ImageFormat(), augmenter)
     alone, shared = (first_batches(dataset, 6, w) for w in (0, workers))
     for one, other in zip(alone, shared, strict=True):
+        assert one.texts == other.texts
+        assert torch.equal(one.images, other.images)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_every_start_method_of_workers_gives_the_same(mixed_set, method):
+    dataset = TrainingDataset([Source("set", [mixed_set])], ImageFormat(), Augmenter(seed=5))
+    sampler = MixingSampler([len(mixed_set)], [4], seed=3)
+    alone = first_batches(dataset, 2, workers=0)
+    loader = training_loader(dataset, sampler, workers=1, start_method=method)
+    for one, other in zip(alone, itertools.islice(loader, 2), strict=True):
         assert one.texts == other.texts
         assert torch.equal(one.images, other.images)
 
@@ -125,6 +137,7 @@ def test_sources_and_shares(data_tree):
         ("MJ-ST", "1", "1 shares for the 2 parts"),
         ("MJ", "half", "numbers above 0"),
         ("MJ", "0", "numbers above 0"),
+        ("MJ-ST", "nan-1", "numbers above 0"),
     ],
 )
 def test_shares_that_do_not_fit_are_refused(data_tree, select, ratio, message):

@@ -1,4 +1,5 @@
 import multiprocessing
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,8 @@ def test_usage_ratio_takes_the_first_part(tmp_path, make_lmdb, encode_image):
     records = [(encode_image("x"), f"w{i}") for i in range(10)]
     opened = LmdbSet(make_lmdb(tmp_path / "set", records), lenient(), usage_ratio=0.3)
     assert opened.numbers.tolist() == [1, 2, 3]
+    assert opened.report.dropped == {"beyond --total_data_usage_ratio": 7}
+    assert "7: beyond --total_data_usage_ratio" in str(opened.report)
 
 
 def test_an_lmdb_of_another_kind_is_named(tmp_path, make_lmdb):
@@ -93,8 +96,20 @@ def test_an_lmdb_of_another_kind_is_named(tmp_path, make_lmdb):
 
 def test_a_count_that_is_no_number_is_named(tmp_path, make_lmdb):
     path = make_lmdb(tmp_path / "set", [], declared=-1, num_samples=b"many")
-    with pytest.raises(DataError, match="is b'many', not a number"):
+    with pytest.raises(DataError, match="is b'many', not a count"):
         LmdbSet(path, lenient())
+
+
+@pytest.mark.parametrize("count", [b"-5", b"1e9", b"9" * 400])
+def test_a_count_that_cannot_be_is_named(tmp_path, make_lmdb, count):
+    path = make_lmdb(tmp_path / "set", [], declared=-1, num_samples=count)
+    with pytest.raises(DataError, match="not a count"):
+        LmdbSet(path, lenient())
+
+
+def test_a_huge_count_costs_nothing(tmp_path, make_lmdb, encode_image):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")], declared=999_999_999_999)
+    assert len(LmdbSet(path, lenient())) == 1
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -114,10 +129,25 @@ def test_stand_ins_say_so(tmp_path, make_lmdb, encode_image):
     assert LmdbSet(path, lenient()).stand_in == {"level": "easy"}
 
 
+def test_a_mark_that_cannot_be_read_still_counts(tmp_path, make_lmdb, encode_image):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")], stand_in=b"{")
+    assert LmdbSet(path, lenient()).stand_in is not None
+
+
 def test_two_sets_on_one_path_share_it(tmp_path, make_lmdb, encode_image):
     path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")])
     one, other = LmdbSet(path, lenient()), LmdbSet(path, lenient())
     assert one.read(1) == other.read(1)
+
+
+def test_one_file_under_two_spellings_is_opened_once(
+    tmp_path, make_lmdb, encode_image, monkeypatch
+):
+    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")])
+    (tmp_path / "link").symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    sets = [LmdbSet(p, lenient()) for p in (path, Path("set"), Path("link"))]
+    assert len({s.read(1) for s in sets}) == 1
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -140,6 +170,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path, data_tree):
     (tmp_path / "linked").symlink_to(data_tree / "training" / "ST")
     (tmp_path / "back").symlink_to(tmp_path)
     assert [p.name for p in find_lmdbs(tmp_path)] == ["linked"]
+
+
+def test_a_set_under_two_names_is_found_under_both(tmp_path, data_tree):
+    (tmp_path / "a").symlink_to(data_tree / "training" / "ST")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert [p.name for p in find_lmdbs(tmp_path)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

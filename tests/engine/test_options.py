@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from engine.options import (
     OptionError,
     augmentation_settings,
     check_against_checkpoint,
+    check_evaluation,
     checkpoints_to_test,
     optimization,
     training_config,
@@ -40,7 +42,7 @@ def test_every_official_training_option_is_taken():
 def test_every_official_testing_option_is_taken():
     arguments = """--benchmark_all_eval --fast_acc --calculate_infer_time --eval_img
         --range 5-10 --data_filtering_off --rgb --PAD --flops --device cpu --batch_size 2
-        --workers 0 --Transformer mgp-str --imgH 32 --imgW 128 --batch_max_length 25"""
+        --local_rank 0 --world_size 1 --workers 0 --Transformer mgp-str --imgH 32 --imgW 128 --batch_max_length 25"""
     get_args("test_final", TEST + arguments.split())
 
 
@@ -234,3 +236,94 @@ def test_a_range_of_checkpoints(tmp_path):
         chosen("--range", "300-400")
     with pytest.raises(OptionError, match="as in 5000-20000"):
         chosen("--range", "all")
+
+
+def test_values_that_cannot_be_are_sentences(tmp_path):
+    broken = tmp_path / "vocabulary.json"
+    broken.write_text("{}")
+    for arguments, message in (
+        (["--imgH", "30"], "can't be cut into patches"),
+        (["--character", "aa"], "--character: Characters that stand twice"),
+        (["--bpe_vocabulary", str(broken)], "not a tokenizers JSON file"),
+        (["--wp_vocabulary", str(tmp_path / "none.json")], "can't be read"),
+        (["--sensitive", "--character", "36"], "a charset of its own"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            training_config(get_args("train_final_dist", TRAIN + arguments), None)
+
+
+def test_an_own_vocabulary_sets_the_size_of_its_head(tmp_path):
+    file = tmp_path / "vocabulary.json"
+    Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="b")).save(str(file))
+    options = get_args("train_final_dist", [*TRAIN, "--bpe_vocabulary", str(file)])
+    config = training_config(options, None)
+    assert config.bpe_classes == 5
+    assert config.wp_classes == 30522
+
+
+def test_options_of_a_method_that_is_not_here_say_so(capsys):
+    for arguments, message in (
+        (["--freeze"], "does not have yet"),
+        (["--is_mask_supervision"], "does not have yet"),
+        (["--Transformer", "ACDS-STR-Base"], "does not have ACDS-STR-Base yet"),
+        (["--Transformer", "crnn"], "must be one of mgp-str, char-str, not crnn"),
+    ):
+        with pytest.raises(SystemExit):
+            get_args("train_final_dist", TRAIN + arguments)
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--num_iter", "many"], "a whole number, 1 or more, not many"),
+        (["--grad_clip", "0"], "a number above 0, not 0"),
+        (["--lr", "-1"], "a number above 0"),
+        (["--rho", "2"], "from 0 to below 1"),
+        (["--beta1", "1"], "from 0 to below 1"),
+        (["--intact_prob", "2"], "from 0 to 1"),
+        (["--manualSeed", "-1"], "0 or more"),
+        (["--total_data_usage_ratio", "0"], "above 0, at most 1"),
+        (["--workers", "-2"], "-1 (all cores), 0 or more"),
+    ],
+)
+def test_values_out_of_range_are_refused_in_words(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", TRAIN + arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_naming_the_checkpoints_own_method_changes_nothing():
+    start = preset_config(TINY, image_width=256, keep_ratio=True)
+    options = get_args("train_final_dist", [*TRAIN, "--Transformer", "mgp-str"])
+    assert training_config(options, start) == start
+
+
+def test_another_size_keeps_what_belongs_to_the_data():
+    start = preset_config(TINY, image_width=256, keep_ratio=True, characters="abc", max_length=9)
+    name = "mgp_str_small_patch4_3_32_128"
+    options = get_args("train_final_dist", [*TRAIN, "--TransformerModel", name])
+    assert training_config(options, start) == preset_config(
+        name, image_width=256, keep_ratio=True, characters="abc", max_length=9
+    )
+
+
+def test_padding_is_part_of_the_model():
+    options = get_args("train_final_dist", [*TRAIN, "--PAD"])
+    assert training_config(options, None).keep_ratio
+    testing = get_args("test_final", [*TEST, "--PAD"])
+    check_against_checkpoint(testing, preset_config(TINY, keep_ratio=True))
+    with pytest.raises(OptionError, match=r"--PAD .* True, but .* False"):
+        check_against_checkpoint(testing, preset_config(TINY))
+
+
+def test_first_weights_come_from_one_place():
+    arguments = ["--pretrained", "--saved_model", "x"]
+    with pytest.raises(OptionError, match="choose one"):
+        optimization(get_args("train_final_dist", TRAIN + arguments))
+
+
+@pytest.mark.parametrize("arguments", [["--fast_acc"], ["--eval_img", "--benchmark_all_eval"]])
+def test_ways_of_scoring_that_exclude_each_other(arguments):
+    with pytest.raises(OptionError, match="benchmark_all_eval"):
+        check_evaluation(get_args("test_final", TEST + arguments))

@@ -50,8 +50,8 @@ def loaded(request, reference):
 
 
 def fixture_arrays(fixtures, name: str) -> dict[str, np.ndarray]:
-    # Base has no arrays of its own; transformers' class, whose fixtures are there, has other
-    # weights. Its summary figures in the reference facts are checked below.
+    # There are no arrays of base: its architecture is that of transformers' class, which
+    # test_hugging_face.py compares position by position; here its mean and deviation are.
     return fixtures(f"{name}.npz") if name != "mgp_base" else {}
 
 

@@ -11,6 +11,7 @@ from models import create_model
 from models.checkpoint import load_checkpoint, save_checkpoint
 
 MINI = "mgp_str_mini_stem8x8_3_32_128"
+TINY = "mgp_str_tiny_patch4_3_32_128"
 TRAIN = (
     "python3 train_final_dist.py --train_data data/training --valid_data data/evaluation "
     f"--TransformerModel {MINI} --rgb --workers 0 --batch_size 4 --num_iter 2 --valInterval 5"
@@ -42,7 +43,10 @@ def test_default_name_of_a_run(run, tmp_path):
 def test_the_same_seed_gives_the_same_weights(run, tmp_path):
     states = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run(f"{TRAIN} --saved_path {tmp_path} --exp_name {name} --manualSeed {seed} --isrand_aug")
+        run(
+            f"{TRAIN} --device cpu --saved_path {tmp_path} --exp_name {name} "
+            f"--manualSeed {seed} --isrand_aug"
+        )
         states.append(load_checkpoint(tmp_path / name / "iter_2.pth").state_dict)
     same = [torch.equal(states[0][k], states[1][k]) for k in states[0]]
     other = [torch.equal(states[0][k], states[2][k]) for k in states[0]]
@@ -53,9 +57,9 @@ def test_the_same_seed_gives_the_same_weights(run, tmp_path):
 @pytest.mark.parametrize("launcher", ["torch.distributed.launch", "torch.distributed.run"])
 def test_two_processes_train_together(run, tmp_path, launcher):
     two = TRAIN.replace(
-        "python3", f"python3 -m {launcher} --nproc_per_node=2 --master_port 29517"
+        "python3", f"python3 -m {launcher} --nproc_per_node=2 --master_port 0"
     ).replace("--batch_size 4", "--batch_size 2")
-    done = run(f"{two} --saved_path {tmp_path} --exp_name two", OMP_NUM_THREADS="1")
+    done = run(f"{two} --device cpu --saved_path {tmp_path} --exp_name two", OMP_NUM_THREADS="1")
     assert "2 process(es), 2 images each, 4 a step" in done.stdout
     # Each rank reads its share of the four images in every set; together nothing is missing.
     assert "| eight sets, weighted" in done.stdout
@@ -64,17 +68,100 @@ def test_two_processes_train_together(run, tmp_path, launcher):
 
 
 def test_two_processes_equal_one(run, tmp_path):
-    run(f"{TRAIN} --saved_path {tmp_path} --exp_name one --TransformerModel {TINY}")
-    two = TRAIN.replace("python3", "python3 -m torch.distributed.run --nproc_per_node=2").replace(
-        "--batch_size 4", "--batch_size 2"
+    one = f"{TRAIN} --device cpu --saved_path {tmp_path} --TransformerModel {TINY}"
+    run(f"{one} --exp_name one")
+    two = one.replace(
+        "python3", "python3 -m torch.distributed.run --nproc_per_node=2 --master_port 0"
+    ).replace("--batch_size 4", "--batch_size 2")
+    run(f"{two} --exp_name two")
+    states = [load_checkpoint(tmp_path / n / "iter_2.pth").state_dict for n in ("one", "two")]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, atol=1e-4, rtol=1e-4, msg=name)
+
+
+def test_scores_of_two_processes_are_those_of_the_saved_weights(run, tmp_path):
+    """The small model has BatchNorm, whose statistics differ by rank while it trains."""
+    two = TRAIN.replace(
+        "python3", "python3 -m torch.distributed.run --nproc_per_node=2 --master_port 0"
     )
-    run(f"{two} --saved_path {tmp_path} --exp_name two --TransformerModel {TINY}")
-    one, other = (load_checkpoint(tmp_path / n / "iter_2.pth").state_dict for n in ("one", "two"))
-    for name, value in one.items():
-        torch.testing.assert_close(other[name], value, atol=1e-4, rtol=1e-4, msg=name)
+    run(f"{two} --device cpu --saved_path {tmp_path} --exp_name two")
+    testing = (
+        "test_final.py --eval_data data/evaluation --benchmark_all_eval --device cpu --workers 0 "
+        f"--model_dir {tmp_path}/two/best_accuracy.pth --results {tmp_path}/results"
+    )
+    run(f"python3 {testing}")
+    run(f"python3 -m torch.distributed.launch --nproc_per_node=2 --master_port 0 {testing}")
+    files = sorted((tmp_path / "results").glob("*.json"))
+    assert len(files) == 2  # one a run, not one a process
+    one, both = (json.loads(f.read_text())["checkpoints"] for f in files)
+    correct = [
+        [{k: s[k] for k in ("name", "images", "correct")} for s in scores["sets"]]
+        for results in (one, both)
+        for scores in results.values()
+    ]
+    assert correct[0] == correct[1]
+    accuracy = load_checkpoint(tmp_path / "two" / "best_accuracy.pth").extra["accuracy"]
+    summed = sum(s["correct"]["char"] for s in correct[0])
+    assert accuracy["char"] == pytest.approx(100 * summed / 32)
 
 
-TINY = "mgp_str_tiny_patch4_3_32_128"
+def test_a_folder_with_another_runs_weights_is_refused(run, tmp_path):
+    run(f"{TRAIN} --saved_path {tmp_path} --exp_name mine")
+    before = (tmp_path / "mine" / "best_accuracy.pth").read_bytes()
+    done = run(f"{TRAIN} --saved_path {tmp_path} --exp_name mine", ok=False)
+    assert done.returncode == 2
+    assert "weights of another run" in done.stderr
+    assert (tmp_path / "mine" / "best_accuracy.pth").read_bytes() == before
+
+
+def test_training_options_reach_the_run(run, tmp_path):
+    done = run(
+        f"{TRAIN} --saved_path {tmp_path} --exp_name options --amp bf16 --schedule onecycle "
+        "--total_data_usage_ratio 0.5 --PAD --adam --lr 0.5 --batch_ratio 0.75-0.25"
+    )
+    assert "matrix products: bf16" in done.stdout
+    assert "5: beyond --total_data_usage_ratio" in done.stdout
+    assert "(MJ 3 of 15, ST 1 of 5)" in done.stdout
+    assert "--lr 0.5 is far too high for Adam" in done.stdout
+    assert load_checkpoint(tmp_path / "options" / "best_accuracy.pth").config.keep_ratio
+
+
+def test_imagenet_weights_that_cannot_be_had_end_with_a_sentence(run, tmp_path):
+    done = run(
+        f"{TRAIN} --TransformerModel {TINY} --saved_path {tmp_path} --pretrained",
+        ok=False,
+        HF_HUB_OFFLINE="1",
+        HF_HOME=str(tmp_path),
+    )
+    assert done.returncode == 2
+    assert "can't be had" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_without_a_readable_image_ends_with_a_sentence(run, tmp_path, make_lmdb, workers):
+    make_lmdb(tmp_path / "training" / "broken", [(b"no image", f"w{i}") for i in range(5)])
+    command = TRAIN.replace("data/training", f"{tmp_path}/training").replace(
+        "--workers 0", f"--workers {workers}"
+    )
+    done = run(f"{command} --select_data broken --saved_path {tmp_path}", ok=False)
+    assert done.returncode == 2
+    assert "records in a row can't be read; the first: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    place = f"{tmp_path}/file/below"
+    for command in (
+        f"{TRAIN} --saved_path {place}",
+        f"python3 test_final.py --eval_data data/evaluation --model_dir best_accuracy.pth "
+        f"--workers 0 --results {place}",
+        "python3 demo.py --no_attention --model_dir best_accuracy.pth "
+        f"--demo_imgs demo_imgs --csv {place}",
+    ):
+        done = run(command, ok=False)
+        assert done.returncode == 2, command
+        assert done.stderr.strip().splitlines()[-1].startswith("error: "), command
 
 
 def test_launcher_options_are_checked(run, tmp_path):
@@ -187,6 +274,30 @@ def test_demo_reads_a_folder_and_goes_on_after_a_bad_file(run, tmp_path, encode_
     assert {"char", "bpe", "wp", "confidence", "granularity"} <= row.keys()
     with Image.open(tmp_path / "attens" / "good_attention.png") as picture:
         assert picture.width > 700  # three columns
+
+
+def test_demo_takes_a_glob_over_folders_with_equal_names(run, tmp_path, encode_image):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "word.png").write_bytes(encode_image(folder))
+    run(f"python3 demo.py --model_dir best_accuracy.pth --demo_imgs '{tmp_path}/*/word.png'")
+    assert len(list((tmp_path / "attens").iterdir())) == 2
+
+
+def test_demo_reads_on_where_pictures_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run(
+        "python3 demo.py --model_dir best_accuracy.pth --demo_imgs demo_imgs/night.jpg "
+        f"--attention_dir {tmp_path}/file"
+    )
+    assert "no attention pictures" in done.stderr
+    assert "night.jpg" in done.stdout
+
+
+def test_demo_draws_nothing_on_request(run, tmp_path, encode_image):
+    (tmp_path / "word.png").write_bytes(encode_image("word"))
+    run(f"python3 demo.py --model_dir best_accuracy.pth --demo_imgs {tmp_path} --no_attention")
+    assert [p.name for p in tmp_path.iterdir()] == ["word.png"]
 
 
 def test_demo_with_nothing_to_read(run, tmp_path):

@@ -66,3 +66,8 @@ def test_char_codec_refuses_what_it_cannot_encode():
         codec.encode("abcdef")
     with pytest.raises(ValueError, match="U\\+00E9"):
         codec.encode("é")
+
+
+def test_characters_that_composing_changes_are_refused():
+    with pytest.raises(ValueError, match=r"composed .*U\+0958"):
+        Charset("\u0958a")

@@ -128,3 +128,22 @@ def test_batches_are_rows(codecs):
     rows = codecs["char"].encode_batch(["a", "bc"])
     assert rows.shape == (2, 27)
     assert rows.dtype == np.int64
+
+
+def test_letters_that_a_vocabulary_lacks_are_not_learned_and_never_win():
+    codecs = build_codecs("กข", 25, ("char", "bpe", "wp"))
+    assert (codecs["wp"].encode("กข") == codecs["wp"].pad_id).all()
+    assert not codecs["wp"].fusible
+    assert codecs["bpe"].fusible  # of bytes, it lacks nothing
+
+
+def test_letters_that_a_vocabulary_confuses_keep_it_out_of_the_fusion():
+    codecs = build_codecs(CHARSET_PRESETS["36"] + "é", 25, ("char", "wp"))
+    assert not codecs["wp"].fusible  # it writes é as e
+
+
+def test_a_vocabulary_with_gaps_in_its_ids_has_a_head_for_all_of_them():
+    own = Tokenizer(models.WordLevel({"a": 0, "b": 10}, unk_token="b")).to_str()
+    codec = build_codecs("a", 25, ("bpe",), {"bpe": own})["bpe"]
+    assert codec.num_classes == 14
+    assert {codec.start_id, codec.stop_id, codec.pad_id} == {11, 12, 13}

@@ -1,0 +1,238 @@
+"""Checkpoints in and out: own, official, damaged, hostile, foreign."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from models import build_model, create_model, preset_config
+from models.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
+
+MINI = "mgp_str_mini_stem8x8_3_32_128"
+TINY = "mgp_str_tiny_patch4_3_32_128"
+
+
+def same_weights(one, other) -> bool:
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_round_trip_keeps_weights_configuration_and_extras(tmp_path):
+    model = create_model(MINI, characters="abcé", max_length=9, image_width=64, channels=1)
+    save_checkpoint(tmp_path / "m.pth", model, iteration=7, accuracy={"char": 1.5})
+    checkpoint = load_checkpoint(tmp_path / "m.pth")
+    assert checkpoint.config == model.config
+    assert checkpoint.extra == {"iteration": 7, "accuracy": {"char": 1.5}}
+    assert same_weights(load_model(tmp_path / "m.pth"), model)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        (TINY, {}),
+        (TINY, {"characters": preset_config(TINY).characters + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}),
+        ("char_str_base_patch4_3_32_128", {"max_length": 30}),
+    ],
+)
+def test_official_weights_load_strictly_with_their_prefixes(tmp_path, name, changes):
+    model = create_model(name, **changes)
+    official = {f"module.mgp_str.{k}": v for k, v in model.state_dict().items()}
+    torch.save(official, tmp_path / "official.pth")
+    loaded = load_model(tmp_path / "official.pth")
+    assert loaded.config.name == name
+    assert loaded.config.max_length == changes.get("max_length", 25)
+    assert len(loaded.config.characters) == len(model.config.characters)
+    assert same_weights(loaded, model)
+
+
+def test_official_weights_of_another_image_size_need_it_said(tmp_path):
+    model = create_model(TINY, image_height=48, image_width=96)
+    torch.save(model.state_dict(), tmp_path / "o.pth")
+    with pytest.raises(CheckpointError, match=r"images of 288 patches, and 32x128 .* make 256"):
+        load_checkpoint(tmp_path / "o.pth")
+    assert same_weights(load_model(tmp_path / "o.pth", 48, 96), model)
+
+
+class Hostile:
+    def __reduce__(self):
+        return (os.mkdir, ("owned",))
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_hostile_files_are_refused_and_nothing_runs(tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    if how == "torch":
+        torch.save({"model": Hostile()}, "evil.pth")
+    else:
+        (tmp_path / "evil.pth").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(CheckpointError, match=r"evil\.pth"):
+        load_checkpoint("evil.pth")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_damaged_and_foreign_files_are_refused_with_a_sentence(tmp_path):
+    save_checkpoint(tmp_path / "whole.pth", create_model(MINI))
+    whole = (tmp_path / "whole.pth").read_bytes()
+    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "text.pth").write_text("weights")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"epoch": 3}, tmp_path / "numbers.pth")
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
+    (tmp_path / "folder").mkdir()
+    messages = {
+        "half.pth": "damaged",
+        "empty.pth": "damaged",
+        "text.pth": "damaged",
+        "list.pth": "holds a list",
+        "numbers.pth": "its entries are epoch",
+        "resnet.pth": "begins with conv1.weight",
+        "folder": "holds nothing",
+        "missing.pth": "no checkpoint",
+    }
+    for name, message in messages.items():
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint(tmp_path / name)
+
+
+def test_a_configuration_of_a_newer_version_is_refused(tmp_path):
+    model = create_model(MINI)
+    save_checkpoint(tmp_path / "m.pth", model)
+    contents = torch.load(tmp_path / "m.pth", weights_only=True)
+    contents["config"]["flux"] = 1
+    torch.save(contents, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match=r"unknown entries flux.*update"):
+        load_checkpoint(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("family", "acds-str", "no models of 'acds-str'"),
+        ("depth", "x", "depth must be a whole number above 0, not 'x'"),
+        ("patch_height", 0, "patch_height must be a whole number above 0"),
+        ("width", 10**9, "width must be"),
+        ("num_heads", 7, "can't be split into 7 heads"),
+        ("granularities", ("bpe",), "granularities must be char"),
+        ("characters", 5, "characters must be text"),
+    ],
+)
+def test_a_configuration_that_no_model_can_have_is_refused(tmp_path, entry, value, message):
+    save_checkpoint(tmp_path / "m.pth", create_model(MINI))
+    contents = torch.load(tmp_path / "m.pth", weights_only=True)
+    contents["config"][entry] = value
+    torch.save(contents, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("change", [{"config": 5}, {"model": 5}, {"model": {}}])
+def test_parts_that_are_not_what_they_should_be_are_refused(tmp_path, change):
+    save_checkpoint(tmp_path / "m.pth", create_model(MINI))
+    contents = torch.load(tmp_path / "m.pth", weights_only=True)
+    torch.save({**contents, **change}, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError):
+        load_model(tmp_path / "m.pth")
+
+
+def test_random_bytes_are_refused(tmp_path):
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        noise = generator.bytes(int(generator.integers(1, 80)))
+        (tmp_path / "noise.pth").write_bytes((b"\x80\x02" if number % 2 else b"") + noise)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / "noise.pth")
+
+
+def test_a_bare_state_dict_without_a_head_is_refused(tmp_path):
+    state = create_model(TINY).state_dict()
+    del state["bpe_head.weight"]
+    torch.save(state, tmp_path / "o.pth")
+    with pytest.raises(CheckpointError, match=r"lacks bpe_head\.weight"):
+        load_checkpoint(tmp_path / "o.pth")
+    with pytest.raises(CheckpointError, match="can't be cut into patches"):
+        torch.save(create_model(TINY).state_dict(), tmp_path / "o.pth")
+        load_checkpoint(tmp_path / "o.pth", 30)
+
+
+def test_padding_travels_with_a_checkpoint_and_can_be_said_of_a_bare_one(tmp_path):
+    save_checkpoint(tmp_path / "m.pth", create_model(MINI, keep_ratio=True))
+    assert load_checkpoint(tmp_path / "m.pth").config.keep_ratio
+    torch.save(create_model(TINY).state_dict(), tmp_path / "o.pth")
+    assert not load_checkpoint(tmp_path / "o.pth").config.keep_ratio
+    assert load_checkpoint(tmp_path / "o.pth", keep_ratio=True).config.keep_ratio
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    model = create_model(MINI)
+    state = model.state_dict()
+    del state["cls_token"]
+    state["extra"] = torch.zeros(1)
+    state["char_head.bias"] = torch.zeros(5)
+    save_checkpoint(tmp_path / "m.pth", model)
+    contents = torch.load(tmp_path / "m.pth", weights_only=True)
+    torch.save({**contents, "model": state}, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "m.pth")
+    message = str(caught.value)
+    assert "1 missing (cls_token)" in message
+    assert "1 unexpected (extra)" in message
+    assert "char_head.bias (5,) instead of (38,)" in message
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "m.pth", create_model(MINI))
+    before = (tmp_path / "m.pth").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.save", full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path / "m.pth", create_model(MINI))
+    assert (tmp_path / "m.pth").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pth"]
+
+
+def test_a_custom_vocabulary_travels_with_the_checkpoint(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    vocabulary = Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="b")).to_str()
+    config = preset_config(MINI, bpe_vocabulary=vocabulary, bpe_classes=5)
+    save_checkpoint(tmp_path / "m.pth", build_model(config))
+    loaded = load_model(tmp_path / "m.pth")
+    assert loaded.config.bpe_vocabulary == vocabulary
+    assert loaded.bpe_head.out_features == 5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"characters": "ab"},
+        {"characters": preset_config(TINY).characters.upper() + "xyz"},
+        {"max_length": 40},
+        {"image_height": 64, "image_width": 256},
+        {"image_height": 16, "image_width": 64},
+    ],
+)
+def test_every_tensor_follows_charset_length_and_size(changes):
+    model = create_model(MINI, **changes).eval()
+    config = model.config
+    outputs = model(torch.rand(1, 3, config.image_height, config.image_width))
+    positions = config.max_length + 2
+    assert outputs.char.shape == (1, positions, len(config.characters) + 2)
+    tokens = 1 + config.image_height * config.image_width // 64
+    assert outputs.attention["bpe"].shape == (1, positions, tokens)
+
+
+def test_sizes_that_no_patch_fits_are_refused():
+    with pytest.raises(ValueError, match=r"30x128 pixels can't be cut into patches of 8x8"):
+        create_model(MINI, image_height=30)

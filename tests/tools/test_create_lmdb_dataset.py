@@ -1,0 +1,122 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from label_filter import LabelFilter
+from labelled_folder import LabelledFolder, read_ground_truth
+from lmdb_set import DataError, LmdbSet
+from text import Charset
+from tools.create_lmdb_dataset import create
+from tools.lmdb_writer import LmdbWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+FILTER = LabelFilter(Charset.load("94"), 25)
+
+
+@pytest.fixture
+def folder(tmp_path, encode_image):
+    place = tmp_path / "words"
+    place.mkdir()
+    for name in ("a.png", "b b.png", "c.png"):
+        (place / name).write_bytes(encode_image(name))
+    (place / "broken.jpg").write_bytes(b"\xff\xd8 no image")
+    lines = [
+        "\ufeffa.png\tHello",
+        "b b.png\tit's 5\u20ac",
+        "",
+        "c.png Space",
+        "no_label.png\t",
+        "nothing",
+        "missing.png\tword",
+        "broken.jpg\tword",
+    ]
+    contents = "\r\n".join(lines).encode("utf-8") + b"\na.png\t\xff\xfe\n"
+    (place / "gt.txt").write_bytes(contents)
+    return place
+
+
+def test_bad_lines_have_their_numbers(folder):
+    truth = read_ground_truth(folder / "gt.txt")
+    assert [path for path, _ in truth.entries] == [
+        "a.png",
+        "b b.png",
+        "c.png",
+        "missing.png",
+        "broken.jpg",
+    ]
+    assert [number for number, _ in truth.bad_lines] == [5, 6, 9]
+
+
+def test_the_lmdb_has_the_images_and_labels(folder, tmp_path):
+    report = create(folder, folder / "gt.txt", tmp_path / "lmdb")
+    opened = LmdbSet(tmp_path / "lmdb", FILTER)
+    records = [opened.read(int(n)) for n in opened.numbers]
+    assert [label for _, label in records] == ["Hello", "it's5", "Space"]
+    assert records[0][0] == (folder / "a.png").read_bytes()
+    assert "3 images written, 5 dropped" in report
+    assert "3: bad line (line 5: no label for no_label.png" in report
+    assert "1: no such image (missing.png)" in report
+    assert "1: unreadable image (broken.jpg" in report
+    assert opened.stand_in is None
+
+
+def test_the_folder_itself_can_be_scored(folder):
+    opened = LabelledFolder(folder, FILTER)
+    assert opened.report.dropped == {"bad line": 3}
+    assert [opened.read(int(n))[1] for n in opened.numbers][:2] == ["Hello", "it's5"]
+    missing = [opened.read(int(n))[0] for n in opened.numbers][3]
+    assert missing is None
+
+
+def test_an_existing_output_is_left_alone(folder, tmp_path):
+    (tmp_path / "lmdb").mkdir()
+    (tmp_path / "lmdb" / "data.mdb").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="there already"):
+        create(folder, folder / "gt.txt", tmp_path / "lmdb")
+    assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == b"mine"
+
+
+def test_nothing_to_write_leaves_nothing(folder, tmp_path):
+    (folder / "gt.txt").write_text("missing.png\tword\n")
+    with pytest.raises(DataError, match=r"(?s)No image was written.*missing\.png"):
+        create(folder, folder / "gt.txt", tmp_path / "lmdb")
+    assert not list(tmp_path.glob("lmdb*"))
+
+
+def test_a_missing_ground_truth_says_its_form(tmp_path):
+    with pytest.raises(DataError, match="path, tab, label"):
+        create(tmp_path, tmp_path / "gt.txt", tmp_path / "lmdb")
+
+
+def test_the_map_grows(tmp_path):
+    with LmdbWriter(tmp_path / "lmdb", map_size=2**16) as writer:
+        for number in range(300):
+            writer.write(os.urandom(4000), f"w{number}")
+    assert len(LmdbSet(tmp_path / "lmdb", FILTER)) == 300
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interruption_leaves_nothing_half_written(tmp_path, error):
+    with pytest.raises(error), LmdbWriter(tmp_path / "lmdb") as writer:
+        writer.write(b"image", "word")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_ends_with_a_sentence(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "tools/create_lmdb_dataset.py",
+            *("--inputPath", str(tmp_path), "--outputPath", str(tmp_path / "lmdb")),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: There is no ground-truth file")
