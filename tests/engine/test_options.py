@@ -42,7 +42,8 @@ def test_every_official_training_option_is_taken():
 def test_every_official_testing_option_is_taken():
     arguments = """--benchmark_all_eval --fast_acc --calculate_infer_time --eval_img
         --range 5-10 --data_filtering_off --rgb --PAD --flops --device cpu --batch_size 2
-        --local_rank 0 --world_size 1 --workers 0 --Transformer mgp-str --imgH 32 --imgW 128 --batch_max_length 25"""
+        --local_rank 0 --world_size 1 --workers 0 --Transformer mgp-str --imgH 32 --imgW 128
+        --batch_max_length 25"""
     get_args("test_final", TEST + arguments.split())
 
 
