@@ -9,9 +9,18 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from augmentation import GROUPS
+from engine.argument_types import (
+    above_zero,
+    decay,
+    positive,
+    share,
+    share_or_none,
+    whole,
+    workers,
+)
 from engine.optimization import SCHEDULES
 from engine.options import DEFAULT_MODELS
 from engine.step import AMP_TYPES
@@ -102,30 +111,6 @@ def _known_options(script: str) -> set[str]:
     return {o for action in build_parser(script)._actions for o in action.option_strings}
 
 
-def _number(kind: type, wanted: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:
-    """An argument type that says in words what it takes."""
-
-    def convert(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not fits(value):
-            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
-        return value
-
-    return convert
-
-
-_positive = _number(int, "a whole number, 1 or more", lambda v: v >= 1)
-_whole = _number(int, "a whole number, 0 or more", lambda v: v >= 0)
-_workers = _number(int, "-1 (all cores), 0 or more", lambda v: v >= -1)
-_above_zero = _number(float, "a number above 0", lambda v: 0 < v < float("inf"))
-_decay = _number(float, "a number from 0 to below 1", lambda v: 0 <= v < 1)
-_share = _number(float, "a number above 0, at most 1", lambda v: 0 < v <= 1)
-_share_or_none = _number(float, "a number from 0 to 1", lambda v: 0 <= v <= 1)
-
-
 def _method(text: str) -> str:
     if text in ACDS_MODELS:
         raise argparse.ArgumentTypeError(f"this version does not have {text} yet")
@@ -151,10 +136,10 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(list_models())} (default: the base size of --Transformer)",
     )
     group.add_argument(
-        "--batch_max_length", type=_positive, help="longest label, in characters (default: 25)"
+        "--batch_max_length", type=positive, help="longest label, in characters (default: 25)"
     )
-    group.add_argument("--imgH", type=_positive, help="input height, in pixels (default: 32)")
-    group.add_argument("--imgW", type=_positive, help="input width, in pixels (default: 128)")
+    group.add_argument("--imgH", type=positive, help="input height, in pixels (default: 32)")
+    group.add_argument("--imgW", type=positive, help="input width, in pixels (default: 128)")
     group.add_argument(
         "--rgb",
         action="store_true",
@@ -184,7 +169,7 @@ def _add_machine_options(parser: argparse.ArgumentParser, batch_size: int) -> No
     group = parser.add_argument_group("machine")
     group.add_argument(
         "--batch_size",
-        type=_positive,
+        type=positive,
         default=batch_size,
         help=f"images a batch and process (default: {batch_size})",
     )
@@ -197,7 +182,7 @@ def _add_workers_option(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("loading")
     group.add_argument(
         "--workers",
-        type=_workers,
+        type=workers,
         default=4,
         help="processes that load data; -1 for as many as cores (default: 4)",
     )
@@ -246,7 +231,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--total_data_usage_ratio",
-        type=_share,
+        type=share,
         default=1.0,
         help="part of each LMDB to use, 0 to 1 (default: 1.0)",
     )
@@ -267,19 +252,19 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--manualSeed",
-        type=_whole,
+        type=whole,
         default=1111,
         help="seed of all draws, 0 or more (default: 1111)",
     )
     group.add_argument(
         "--num_iter",
-        type=_positive,
+        type=positive,
         default=300_000,
         help="length of the run, in iterations (default: 300000)",
     )
     group.add_argument(
         "--valInterval",
-        type=_positive,
+        type=positive,
         default=2000,
         help="iterations between validations (default: 2000)",
     )
@@ -296,23 +281,23 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--adam", action="store_true", help="Adam (default: Adadelta)")
     kind.add_argument("--sgd", action="store_true", help="SGD with momentum (default: Adadelta)")
     group.add_argument(
-        "--lr", type=_above_zero, help="learning rate, above 0 (default: 1, with --FT 0.1)"
+        "--lr", type=above_zero, help="learning rate, above 0 (default: 1, with --FT 0.1)"
     )
     group.add_argument(
         "--beta1",
-        type=_decay,
+        type=decay,
         default=0.9,
         help="Adam's beta1 and SGD's momentum, 0 to below 1 (default: 0.9)",
     )
     group.add_argument(
-        "--rho", type=_decay, default=0.95, help="Adadelta's decay, 0 to below 1 (default: 0.95)"
+        "--rho", type=decay, default=0.95, help="Adadelta's decay, 0 to below 1 (default: 0.95)"
     )
     group.add_argument(
-        "--eps", type=_above_zero, default=1e-8, help="Adadelta's eps, above 0 (default: 1e-8)"
+        "--eps", type=above_zero, default=1e-8, help="Adadelta's eps, above 0 (default: 1e-8)"
     )
     group.add_argument(
         "--grad_clip",
-        type=_above_zero,
+        type=above_zero,
         default=5.0,
         help="largest L2 norm of the gradient, above 0 (default: 5)",
     )
@@ -357,7 +342,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         "--close_aug", action="store_true", help="no augmentation, explicitly (default: off)"
     )
     group.add_argument(
-        "--augs_num", type=_positive, default=3, help="operations an image (default: 3)"
+        "--augs_num", type=positive, default=3, help="operations an image (default: 3)"
     )
     group.add_argument(
         "--augs_mag",
@@ -367,7 +352,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--intact_prob",
-        type=_share_or_none,
+        type=share_or_none,
         default=0.5,
         help="share of images left as they are, 0 to 1 (default: 0.5)",
     )

@@ -1,0 +1,36 @@
+"""Types of command-line values, which say in words what they take."""
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+
+def number(kind: type, wanted: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:
+    """A type for argparse.
+
+    Args:
+        kind: int or float.
+        wanted: what fits, in words.
+        fits: whether a value does.
+
+    """
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
+
+    return convert
+
+
+positive = number(int, "a whole number, 1 or more", lambda v: v >= 1)
+whole = number(int, "a whole number, 0 or more", lambda v: v >= 0)
+workers = number(int, "-1 (all cores), 0 or more", lambda v: v >= -1)
+above_zero = number(float, "a number above 0", lambda v: 0 < v < float("inf"))
+decay = number(float, "a number from 0 to below 1", lambda v: 0 <= v < 1)
+share = number(float, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+share_or_none = number(float, "a number from 0 to 1", lambda v: 0 <= v <= 1)
