@@ -198,6 +198,8 @@ def augmentation_settings(options: Namespace) -> dict[str, Any] | None:
     mode = next((m for o, m in AUGMENTATION_MODES.items() if getattr(options, o)), None)
     if groups and mode != "selected":
         raise OptionError(f"--{groups[0]} chooses a group of --issel_aug; add --issel_aug.")
+    if mode == "selected" and not groups:
+        raise OptionError(f"--issel_aug needs a group: {', '.join(f'--{g}' for g in GROUPS)}.")
     if mode is None:
         return None
     return {

@@ -182,6 +182,11 @@ def test_no_augmentation_by_default_and_on_request():
     assert augmentation_settings(get_args("train_final_dist", [*TRAIN, "--close_aug"])) is None
 
 
+def test_choosing_groups_without_naming_one_is_refused():
+    with pytest.raises(OptionError, match="--issel_aug needs a group: --process"):
+        augmentation_settings(get_args("train_final_dist", [*TRAIN, "--issel_aug"]))
+
+
 def test_a_group_without_its_mode_is_refused():
     with pytest.raises(OptionError, match="add --issel_aug"):
         augmentation_settings(get_args("train_final_dist", [*TRAIN, "--isrand_aug", "--blur"]))

@@ -1,6 +1,8 @@
 """A copy of the repository's top level in which the scripts run, with small data and weights."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,20 +42,31 @@ def workplace(tmp_path_factory, data_tree, encode_image) -> Path:
     return place
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.fixture(scope="session")
 def run(workplace):
-    """Runs a command in the workplace; the environment has this Python first."""
+    """Runs a command in the workplace; the environment has this Python first.
+
+    A `--master_port` is replaced: another run may be using the one that is written.
+    """
 
     def run_command(
         command: str, ok: bool = True, **environment: str
     ) -> subprocess.CompletedProcess:
+        command = re.sub(r"--master_port[ =]\d+", f"--master_port={free_port()}", command)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=workplace,
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=600,
             check=False,
             env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "2", **environment},
         )

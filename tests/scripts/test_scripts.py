@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights(run, tmp_path):
 @pytest.mark.parametrize("launcher", ["torch.distributed.launch", "torch.distributed.run"])
 def test_two_processes_train_together(run, tmp_path, launcher):
     two = TRAIN.replace(
-        "python3", f"python3 -m {launcher} --nproc_per_node=2 --master_port 0"
+        "python3", f"python3 -m {launcher} --nproc_per_node=2 --master_port 29501"
     ).replace("--batch_size 4", "--batch_size 2")
     done = run(f"{two} --device cpu --saved_path {tmp_path} --exp_name two", OMP_NUM_THREADS="1")
     assert "2 process(es), 2 images each, 4 a step" in done.stdout
@@ -71,7 +71,7 @@ def test_two_processes_equal_one(run, tmp_path):
     one = f"{TRAIN} --device cpu --saved_path {tmp_path} --TransformerModel {TINY}"
     run(f"{one} --exp_name one")
     two = one.replace(
-        "python3", "python3 -m torch.distributed.run --nproc_per_node=2 --master_port 0"
+        "python3", "python3 -m torch.distributed.run --nproc_per_node=2 --master_port 29501"
     ).replace("--batch_size 4", "--batch_size 2")
     run(f"{two} --exp_name two")
     states = [load_checkpoint(tmp_path / n / "iter_2.pth").state_dict for n in ("one", "two")]
@@ -82,7 +82,7 @@ def test_two_processes_equal_one(run, tmp_path):
 def test_scores_of_two_processes_are_those_of_the_saved_weights(run, tmp_path):
     """The small model has BatchNorm, whose statistics differ by rank while it trains."""
     two = TRAIN.replace(
-        "python3", "python3 -m torch.distributed.run --nproc_per_node=2 --master_port 0"
+        "python3", "python3 -m torch.distributed.run --nproc_per_node=2 --master_port 29501"
     )
     run(f"{two} --device cpu --saved_path {tmp_path} --exp_name two")
     testing = (
@@ -90,7 +90,7 @@ def test_scores_of_two_processes_are_those_of_the_saved_weights(run, tmp_path):
         f"--model_dir {tmp_path}/two/best_accuracy.pth --results {tmp_path}/results"
     )
     run(f"python3 {testing}")
-    run(f"python3 -m torch.distributed.launch --nproc_per_node=2 --master_port 0 {testing}")
+    run(f"python3 -m torch.distributed.launch --nproc_per_node=2 --master_port 29501 {testing}")
     files = sorted((tmp_path / "results").glob("*.json"))
     assert len(files) == 2  # one a run, not one a process
     one, both = (json.loads(f.read_text())["checkpoints"] for f in files)
