@@ -263,8 +263,6 @@ def open_sources(
         ratios = [0.0]
     if not all(0 < ratio < math.inf for ratio in ratios):
         raise DataError(f"--batch_ratio {batch_ratio} must hold numbers above 0, as in 0.5-0.5.")
-    if not 0 < usage_ratio <= 1:
-        raise DataError(f"--total_data_usage_ratio must lie in (0, 1], not {usage_ratio}.")
     sources = [
         Source(
             name,

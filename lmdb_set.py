@@ -23,8 +23,6 @@ _environments: dict[Path, tuple[int, lmdb.Environment]] = {}
 
 
 def _environment(path: Path) -> lmdb.Environment:
-    # One file under two spellings is still one environment.
-    path = path.resolve()
     pid, environment = _environments.get(path, (None, None))
     if pid == os.getpid():
         return environment
@@ -61,9 +59,11 @@ class LmdbSet:
 
     def __init__(self, path: Path, label_filter: LabelFilter, usage_ratio: float = 1.0):
         self.path = Path(path)
+        # One file under two spellings is still one environment.
+        self._resolved = self.path.resolve()
         self.charset = label_filter.charset
         self.report = FilterReport()
-        with _environment(self.path).begin() as transaction:
+        with _environment(self._resolved).begin() as transaction:
             self.declared = self._count(transaction)
             self.stand_in = _note(transaction.get(b"stand-in"))
             self.numbers = self._scan(transaction, label_filter)

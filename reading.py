@@ -132,12 +132,8 @@ class Reader:
         )
         if not attention:
             return readings
-        grid = (
-            config.image_height // config.patch_height,
-            config.image_width // config.patch_width,
-        )
         maps = {
-            name: weights[:, :, 1:].unflatten(2, grid).float().cpu().numpy()
+            name: weights[:, :, 1:].unflatten(2, config.grid_size).float().cpu().numpy()
             for name, weights in outputs.attention.items()
         }
         return [

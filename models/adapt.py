@@ -64,7 +64,7 @@ def load_adapted(
                 "newly initialised"
             )
         elif fresh.shape == given.shape and not (
-            name == "pos_embed" and _grid(source) != _grid(target)
+            name == "pos_embed" and source.grid_size != target.grid_size
         ):
             own[name] = given
             kept += 1
@@ -100,11 +100,6 @@ def _by_role(
     return state_dict
 
 
-def _grid(config: ModelConfig) -> tuple[int, int]:
-    """Rows and columns of patches."""
-    return config.image_height // config.patch_height, config.image_width // config.patch_width
-
-
 def _is_char_head(name: str) -> bool:
     return name.startswith(("char_head.", "head."))
 
@@ -134,6 +129,6 @@ def _move_characters(
 
 def _resize_positions(given: Tensor, source: ModelConfig, target: ModelConfig) -> Tensor:
     class_token, patches = given[:, :1], given[:, 1:]
-    patches = patches.transpose(1, 2).unflatten(2, _grid(source))
-    patches = F.interpolate(patches, _grid(target), mode="bicubic", align_corners=False)
+    patches = patches.transpose(1, 2).unflatten(2, source.grid_size)
+    patches = F.interpolate(patches, target.grid_size, mode="bicubic", align_corners=False)
     return torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)

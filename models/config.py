@@ -97,6 +97,11 @@ class ModelConfig:
         """T: the longest label plus start and stop."""
         return self.max_length + 2
 
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.image_height // self.patch_height, self.image_width // self.patch_width
+
     def num_classes(self, granularity: str) -> int:
         """Size of a granularity's head."""
         return {
