@@ -6,8 +6,8 @@ decide who computes it. Workers hand over uint8, the device makes floats.
 
 import math
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from augmentation import Augmenter
+from char_boxes import BoxesError
+from core_areas import draw_core_areas
 from label_filter import FilterReport, LabelFilter
 from lmdb_set import DataError, LmdbSet, close_environments, select_lmdbs
 from models import ModelConfig
@@ -52,39 +54,76 @@ class ImageFormat:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image, uint8 [C, H, W], with its label; and the records passed over to get it."""
+    """One image with its label, and the records passed over to get it.
+
+    Attributes:
+        image: uint8 [C, H, W]; None where none could be read.
+        text: label.
+        core_area: uint8 [H, W], see `Batch`; None for a record without boxes.
+        passed_over: a line for each record that could not be used.
+
+    """
 
     image: np.ndarray | None
     text: str
-    unreadable: tuple[str, ...] = ()
+    core_area: np.ndarray | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images uint8 [B, C, H, W], their labels, and a line for each unreadable record."""
+    """Images and labels.
+
+    Attributes:
+        images: uint8 [B, C, H, W].
+        texts: labels.
+        passed_over: a line for each record that could not be used.
+        core_area: uint8 [B, 1, H, W]: number of the character, from 1, whose core area a pixel is
+            in; 0 outside, and for records without boxes. None where core areas were not asked for.
+        has_core_area: bool [B], whether the record had boxes.
+
+    """
 
     images: Tensor
     texts: list[str]
-    unreadable: list[str]
+    passed_over: list[str]
+    core_area: Tensor | None = None
+    has_core_area: Tensor | None = None
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory; DataLoader asks a dataclass for this method."""
-        return Batch(self.images.pin_memory(), self.texts, self.unreadable)
+        pinned = {
+            name: value.pin_memory()
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **pinned)
 
 
-def collate(samples: Sequence[Sample], image_format: ImageFormat) -> Batch:
+def collate(
+    samples: Sequence[Sample], image_format: ImageFormat, core_areas: bool = False
+) -> Batch:
     """Stack the samples that have an image."""
-    shape = (0, image_format.channels, image_format.height, image_format.width)
-    images = [s.image for s in samples if s.image is not None]
-    return Batch(
-        torch.from_numpy(np.stack(images) if images else np.zeros(shape, np.uint8)),
-        [s.text for s in samples if s.image is not None],
-        [line for s in samples for line in s.unreadable],
+    size = (image_format.height, image_format.width)
+    usable = [s for s in samples if s.image is not None]
+    images = [s.image for s in usable] or [np.zeros((image_format.channels, *size), np.uint8)]
+    batch = Batch(
+        torch.from_numpy(np.stack(images)[: len(usable)]),
+        [s.text for s in usable],
+        [line for s in samples for line in s.passed_over],
     )
+    if not core_areas:
+        return batch
+    areas = np.zeros((len(usable), 1, *size), np.uint8)
+    for area, sample in zip(areas, usable, strict=True):
+        if sample.core_area is not None:
+            area[0] = sample.core_area
+    has_core_area = torch.tensor([s.core_area is not None for s in usable], dtype=torch.bool)
+    return replace(batch, core_area=torch.from_numpy(areas), has_core_area=has_core_area)
 
 
 class RecordSet(Protocol):
-    """Labelled images by record number: an `LmdbSet` or a `LabelledFolder`."""
+    """Labelled images by record number: an `LmdbSet`, a `LabelledFolder` or a `BoxedFolder`."""
 
     path: Path
     numbers: np.ndarray
@@ -113,73 +152,120 @@ class Source:
         return self.sets[which], int(self.sets[which].numbers[index - start])
 
 
-def _read_image(
-    records: RecordSet, number: int, image_format: ImageFormat
-) -> tuple[np.ndarray, str]:
-    """Resized pixels, uint8 [H, W, C] (narrower with `keep_ratio`), and label of a record."""
-    stored, text = records.read(number)
+def _read_record(
+    records: RecordSet, number: int, image_format: ImageFormat, core_areas: bool
+) -> tuple[np.ndarray, str, np.ndarray | None]:
+    """Resized pixels, uint8 [H, W, C] (narrower with `keep_ratio`), label, and core areas [H, W].
+
+    Raises:
+        UnreadableImageError, BoxesError: the record can't be used.
+
+    """
+    if core_areas:
+        stored, text, boxes = records.read_with_boxes(number)
+    else:
+        (stored, text), boxes = records.read(number), None
     if stored is None:
         raise UnreadableImageError("the record has no image")
     image = decode_image(stored, image_format.channels)
-    return (
-        to_array(
-            resize_image(image, image_format.height, image_format.width, image_format.keep_ratio)
-        ),
-        text,
-    )
+    resized = resize_image(image, image_format.height, image_format.width, image_format.keep_ratio)
+    core_area = None
+    if boxes is not None:
+        core_area = draw_core_areas(boxes, image.size, resized.height, resized.width)
+    return to_array(resized), text, core_area
 
 
-def _to_sample(pixels: np.ndarray, text: str, width: int, unreadable: Sequence[str]) -> Sample:
-    padded = pad_right(pixels, width)
-    return Sample(np.ascontiguousarray(padded.transpose(2, 0, 1)), text, tuple(unreadable))
+def _to_sample(
+    pixels: np.ndarray,
+    text: str,
+    core_area: np.ndarray | None,
+    width: int,
+    passed_over: Sequence[str] = (),
+) -> Sample:
+    if core_area is not None:
+        core_area = pad_right(core_area[:, :, None], width)[:, :, 0]
+    channels_first = np.ascontiguousarray(pad_right(pixels, width).transpose(2, 0, 1))
+    return Sample(channels_first, text, core_area, tuple(passed_over))
 
 
 class TrainingDataset(Dataset):
     """Samples by (source, index, epoch): decoded, resized, augmented.
 
-    A record that can't be read is passed over for the next one of its source, and reported; after
+    A record that can't be used is passed over for the next one of its source, and reported; after
     `MAX_UNREADABLE_IN_A_ROW` of them the sample has no image.
+
+    Args:
+        sources: what the keys' first numbers mean.
+        image_format: of the model.
+        augmenter: None for none.
+        core_areas: draw them from the records' character boxes; they move with the image.
+
     """
 
     def __init__(
-        self, sources: Sequence[Source], image_format: ImageFormat, augmenter: Augmenter | None
+        self,
+        sources: Sequence[Source],
+        image_format: ImageFormat,
+        augmenter: Augmenter | None,
+        core_areas: bool = False,
     ):
         self.sources = list(sources)
         self.image_format = image_format
         self.augmenter = augmenter
+        self.core_areas = core_areas
 
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         source_number, index, epoch = key
         source = self.sources[source_number]
-        unreadable: list[str] = []
+        passed_over: list[str] = []
         for step in range(min(len(source), MAX_UNREADABLE_IN_A_ROW)):
             position = (index + step) % len(source)
             lmdb_set, number = source.locate(position)
             try:
-                pixels, text = _read_image(lmdb_set, number, self.image_format)
-            except UnreadableImageError as error:
-                unreadable.append(f"{lmdb_set.path} image-{number:09d}: {error}")
+                pixels, text, core_area = _read_record(
+                    lmdb_set, number, self.image_format, self.core_areas
+                )
+            except (UnreadableImageError, BoxesError) as error:
+                passed_over.append(f"{lmdb_set.path} record {number}: {error}")
                 continue
             if self.augmenter is not None:
-                pixels = self._augment(pixels, epoch, (source_number << 40) + position)
-            return _to_sample(pixels, text, self.image_format.width, unreadable)
+                sample = (source_number << 40) + position
+                pixels, core_area = self._augment(pixels, core_area, epoch, sample)
+            return _to_sample(pixels, text, core_area, self.image_format.width, passed_over)
         # Raised here it would reach the user as a worker's traceback: the trainer ends the run.
-        return Sample(None, "", tuple(unreadable))
+        return Sample(None, "", passed_over=tuple(passed_over))
 
-    def _augment(self, pixels: np.ndarray, epoch: int, sample: int) -> np.ndarray:
+    def _augment(
+        self, pixels: np.ndarray, core_area: np.ndarray | None, epoch: int, sample: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         grey = pixels.shape[2] == 1
         image = np.repeat(pixels, 3, axis=2) if grey else pixels
-        image, _ = self.augmenter(image, None, epoch, sample)
-        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None] if grey else image
+        image, core_area = self.augmenter(image, core_area, epoch, sample)
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None] if grey else image, core_area
 
 
 class EvaluationDataset(Dataset):
-    """Samples of one set in order; an unreadable record is reported and has no image."""
+    """Samples of one set in order; a record that can't be used is reported and has no image.
 
-    def __init__(self, records: RecordSet, image_format: ImageFormat, numbers: np.ndarray):
+    Args:
+        records: the set.
+        image_format: of the model.
+        numbers: of the records.
+        core_areas: draw them from the records' character boxes.
+
+    """
+
+    def __init__(
+        self,
+        records: RecordSet,
+        image_format: ImageFormat,
+        numbers: np.ndarray,
+        core_areas: bool = False,
+    ):
         self.records = records
         self.image_format = image_format
         self.numbers = numbers
+        self.core_areas = core_areas
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -187,11 +273,11 @@ class EvaluationDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         number = int(self.numbers[index])
         try:
-            pixels, text = _read_image(self.records, number, self.image_format)
-        except UnreadableImageError as error:
-            line = f"{self.records.path} image-{number:09d}: {error}"
-            return Sample(None, "", (line,))
-        return _to_sample(pixels, text, self.image_format.width, ())
+            read = _read_record(self.records, number, self.image_format, self.core_areas)
+        except (UnreadableImageError, BoxesError) as error:
+            line = f"{self.records.path} record {number}: {error}"
+            return Sample(None, "", passed_over=(line,))
+        return _to_sample(*read, self.image_format.width)
 
 
 class MixingSampler(Sampler):
@@ -243,11 +329,20 @@ def open_sources(
     batch_ratio: str | None,
     label_filter: LabelFilter,
     usage_ratio: float = 1.0,
+    boxes: bool = False,
 ) -> tuple[list[Source], list[float]]:
     """Sources of `--select_data` (MJ-ST) and their shares of a batch (`--batch_ratio`, or equal).
 
+    Args:
+        root: folder with the LMDBs.
+        select_data, batch_ratio: the options.
+        label_filter: decides which records are used.
+        usage_ratio: the part of each LMDB that is used.
+        boxes: character boxes will be needed.
+
     Raises:
-        DataError: a folder that is missing or empty, shares that don't fit, nothing left.
+        DataError: a folder that is missing or empty, shares that don't fit, nothing left, boxes
+            that are needed and not there.
 
     """
     names = select_data.split("-")
@@ -266,10 +361,16 @@ def open_sources(
     sources = [
         Source(
             name,
-            [LmdbSet(path, label_filter, usage_ratio) for path in select_lmdbs(root, name)],
+            [LmdbSet(path, label_filter, usage_ratio, boxes) for path in select_lmdbs(root, name)],
         )
         for name in names
     ]
+    if boxes and not any(s.report.with_boxes for source in sources for s in source.sets):
+        raise DataError(
+            f"No record of --select_data {select_data} below {root} has character boxes, which "
+            "core areas are drawn from (keys boxes-%09d; data/README.md tells more). Add a set "
+            "that has them, or train without --is_mask_supervision and --guidance_weight."
+        )
     return sources, ratios
 
 
@@ -282,6 +383,10 @@ def _start_worker(_worker: int) -> None:
     # Ctrl-C is the main process's to handle; OpenCV's own threads would fight for the cores.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
+
+
+def _collate_for(dataset: TrainingDataset | EvaluationDataset) -> Callable:
+    return partial(collate, image_format=dataset.image_format, core_areas=dataset.core_areas)
 
 
 def training_loader(
@@ -305,7 +410,7 @@ def training_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=partial(collate, image_format=dataset.image_format),
+        collate_fn=_collate_for(dataset),
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
@@ -322,7 +427,7 @@ def evaluation_loader(
         dataset,
         batch_size=batch_size,
         num_workers=min(workers, -(-len(dataset) // batch_size)),
-        collate_fn=partial(collate, image_format=dataset.image_format),
+        collate_fn=_collate_for(dataset),
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
     )

@@ -9,9 +9,13 @@ EXAMPLES = 3
 
 @dataclass
 class FilterReport:
-    """What happened to the labels of a set: counts by reason, with a few examples each."""
+    """What happened to the labels of a set: counts by reason, with a few examples each.
+
+    `with_boxes` counts the kept records that have character boxes, None where nobody asked.
+    """
 
     kept: int = 0
+    with_boxes: int | None = None
     dropped: dict[str, int] = field(default_factory=dict)
     altered: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -40,7 +44,8 @@ class FilterReport:
 
     def __str__(self) -> str:
         counts = dict(self.dropped)
-        lines = [f"{self.kept:,} records kept, {sum(counts.values()):,} dropped"]
+        boxes = "" if self.with_boxes is None else f" ({self.with_boxes:,} with character boxes)"
+        lines = [f"{self.kept:,} records kept{boxes}, {sum(counts.values()):,} dropped"]
         if self.altered:
             counts[self.ALTERED] = self.altered
         lines += [

@@ -1,6 +1,8 @@
 """One LMDB of word images: its records, which of them are kept, and why the others are not.
 
-Format of the field: `num-samples`, and 1-based `image-%09d`, `label-%09d`.
+Format of the field: `num-samples`, and 1-based `image-%09d`, `label-%09d`; records may have their
+characters' boxes under `boxes-%09d` (see `char_boxes`). The official "reconstituted ST" LMDBs have
+them in their labels, and are read too (see `official_labels`).
 """
 
 import json
@@ -11,7 +13,9 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
+from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from label_filter import FilterReport, LabelFilter
+from official_labels import is_official_label, read_official_label
 
 
 class DataError(ValueError):
@@ -51,13 +55,20 @@ class LmdbSet:
         path: folder with `data.mdb`.
         label_filter: decides which records are used.
         usage_ratio: the first part of them, in (0, 1].
+        boxes: count the records that have character boxes.
 
     Raises:
         DataError: not an LMDB of this format, or nothing is left.
 
     """
 
-    def __init__(self, path: Path, label_filter: LabelFilter, usage_ratio: float = 1.0):
+    def __init__(
+        self,
+        path: Path,
+        label_filter: LabelFilter,
+        usage_ratio: float = 1.0,
+        boxes: bool = False,
+    ):
         self.path = Path(path)
         # One file under two spellings is still one environment.
         self._resolved = self.path.resolve()
@@ -73,6 +84,8 @@ class LmdbSet:
         self.report.leave_out(len(self.numbers) - used, "beyond --total_data_usage_ratio")
         self.numbers = self.numbers[:used]
         self.report.kept = len(self.numbers)
+        if boxes:
+            self.report.with_boxes = self._count_boxes()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -103,19 +116,54 @@ class LmdbSet:
                 self.report.drop("no label", f"label-{number:09d}")
                 continue
             try:
-                label = stored.decode("utf-8")
+                label, _ = _read_label(stored)
             except UnicodeDecodeError:
                 self.report.drop("label is not UTF-8", f"label-{number:09d}")
+                continue
+            except BoxesError as error:
+                self.report.drop(error.reason, f"label-{number:09d}")
                 continue
             kept[number - 1] = label_filter.accepts(label, self.report)
         return np.flatnonzero(kept).astype(np.uint32) + np.uint32(1)
 
+    def _count_boxes(self) -> int:
+        with _environment(self._resolved).begin(buffers=True) as transaction:
+            return sum(
+                transaction.get(b"boxes-%09d" % number) is not None
+                or is_official_label(bytes(transaction.get(b"label-%09d" % number)[:1]))
+                for number in self.numbers
+            )
+
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record."""
-        with _environment(self.path).begin(buffers=False) as transaction:
+        with _environment(self._resolved).begin() as transaction:
             image = transaction.get(b"image-%09d" % number)
-            label = transaction.get(b"label-%09d" % number)
-        return image, self.charset.normalize(label.decode("utf-8")).text
+            label, _ = _read_label(transaction.get(b"label-%09d" % number))
+        return image, self.charset.normalize(label).text
+
+    def read_with_boxes(self, number: int) -> tuple[bytes | None, str, tuple[CharBox, ...] | None]:
+        """As `read`, and the box of each character of the label; None for a record without.
+
+        Raises:
+            BoxesError: damaged boxes, or others than those of the label's characters.
+
+        """
+        with _environment(self._resolved).begin() as transaction:
+            image = transaction.get(b"image-%09d" % number)
+            label, boxes = _read_label(transaction.get(b"label-%09d" % number))
+            stored = transaction.get(b"boxes-%09d" % number)
+        if stored is not None:
+            boxes = parse_boxes(stored)
+        if boxes is not None:
+            boxes = match_boxes(boxes, label, self.charset)
+        return image, self.charset.normalize(label).text, boxes
+
+
+def _read_label(stored: bytes) -> tuple[str, tuple[CharBox, ...] | None]:
+    """Label as annotated, and its boxes where it holds them, as in official LMDBs."""
+    if is_official_label(stored):
+        return read_official_label(stored)
+    return stored.decode("utf-8"), None
 
 
 def _note(stored: bytes | None) -> dict | None:

@@ -22,7 +22,13 @@ from dataset import (
 )
 from engine.distributed import LaunchError, Process, distributed
 from engine.evaluation import Evaluator, protocol_line
-from engine.options import OptionError, augmentation_settings, optimization, training_config
+from engine.options import (
+    OptionError,
+    augmentation_settings,
+    loss_weights,
+    optimization,
+    training_config,
+)
 from engine.progress import RunLog
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.step import NonFiniteLossError
@@ -56,7 +62,9 @@ def train(options: Namespace, process: Process) -> None:
     if options.saved_model:
         start = load_checkpoint(options.saved_model, options.imgH, options.imgW, options.PAD)
     config = training_config(options, start.config if start else None)
-    plan = Plan(optimization(options), options.valInterval, options.amp)
+    weights = loss_weights(options, config)
+    boxes = options.is_mask_supervision or options.guidance_weight > 0
+    plan = Plan(optimization(options), options.valInterval, options.amp, weights)
     augmentation = augmentation_settings(options)
 
     charset = Charset(config.characters)
@@ -67,6 +75,7 @@ def train(options: Namespace, process: Process) -> None:
         options.batch_ratio,
         LabelFilter(charset, config.max_length, filtering),
         options.total_data_usage_ratio,
+        boxes,
     )
     validation_sets = open_evaluation_sets(
         options.valid_data, LabelFilter(charset, config.max_length, filtering, trainable=False)
@@ -88,6 +97,9 @@ def train(options: Namespace, process: Process) -> None:
     else:
         adaptation = load_adapted(model, start.config, start.state_dict)
         log(f"{config.name}: weights of {options.saved_model}, adapted\n{adaptation}")
+    model.learn_core_areas(options.is_mask_supervision)
+    if options.freeze:
+        model.freeze_guided_part()
     model.to(process.device)
     torch.manual_seed(options.manualSeed + process.rank)
 
@@ -103,6 +115,7 @@ def train(options: Namespace, process: Process) -> None:
     shares = ", ".join(f"{s.name} {c} of {len(s):,}" for s, c in zip(sources, counts, strict=True))
     log(f"{device_line(process.device)}; {described}")
     log(f"{parameters:,} trainable parameters; matrix products: {options.amp}")
+    log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in weights.items() if w))
     log(
         f"{process.world_size} process(es), {sum(counts)} images each, "
         f"{sum(counts) * process.world_size} a step ({shares})"
@@ -119,7 +132,7 @@ def train(options: Namespace, process: Process) -> None:
     evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, options.workers)
     trainer = Trainer(model, codecs, plan, evaluator, validation_sets, process, folder, log)
     augmenter = Augmenter(**augmentation) if augmentation else None
-    dataset = TrainingDataset(sources, image_format, augmenter)
+    dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
     sampler = MixingSampler(
         [len(s) for s in sources], counts, options.manualSeed, process.rank, process.world_size
     )

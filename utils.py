@@ -18,20 +18,16 @@ from engine.argument_types import (
     positive,
     share,
     share_or_none,
+    weight,
     whole,
     workers,
 )
 from engine.optimization import SCHEDULES
 from engine.options import DEFAULT_MODELS
 from engine.step import AMP_TYPES
-from models import list_models
+from models import GRANULARITIES, list_models
+from modules.core_area import FORMS
 
-# Official options and methods of ACDS-STR, which this version does not have yet.
-NOT_YET = {
-    "freeze": "freezes the feature extractor of ACDS-STR",
-    "is_mask_supervision": "trains the core areas of ACDS-STR",
-}
-ACDS_MODELS = ("ACDS-STR-Base", "ACDS-STR-Small")
 # Options of the official parsers that never had an effect in these methods.
 REFUSED = {
     "sel_prob": "the augmentation draws with --intact_prob, --augs_num and --augs_mag",
@@ -68,8 +64,6 @@ class _Parser(argparse.ArgumentParser):
         name = option.lstrip("-").split("=")[0]
         if name in REFUSED:
             return f"--{name} has no effect in these methods: {REFUSED[name]}. Leave it out."
-        if name in NOT_YET:
-            return f"--{name} {NOT_YET[name]}, which this version does not have yet."
         others = [
             f"{s}.py" for s in _SCRIPTS if s != self.script and f"--{name}" in _known_options(s)
         ]
@@ -111,22 +105,13 @@ def _known_options(script: str) -> set[str]:
     return {o for action in build_parser(script)._actions for o in action.option_strings}
 
 
-def _method(text: str) -> str:
-    if text in ACDS_MODELS:
-        raise argparse.ArgumentTypeError(f"this version does not have {text} yet")
-    if text not in DEFAULT_MODELS:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(DEFAULT_MODELS)}, not {text}")
-    return text
-
-
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "model", "A checkpoint knows these; give them to train anew or to change a model."
     )
     group.add_argument(
         "--Transformer",
-        type=_method,
-        metavar=f"{{{','.join(DEFAULT_MODELS)}}}",
+        choices=list(DEFAULT_MODELS),
         help="method (default: mgp-str)",
     )
     group.add_argument(
@@ -275,6 +260,43 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         "--wp_vocabulary",
         help="tokenizers JSON file for WordPiece (default: bert-base-uncased's, in assets/)",
     )
+
+    group = parser.add_argument_group(
+        "attention guidance", "From character boxes; records without boxes mix in freely."
+    )
+    group.add_argument(
+        "--is_mask_supervision",
+        action="store_true",
+        help="manual guidance: learn core areas from boxes; a model without an extractor gets a "
+        "core-area head (default: off, subjective learning)",
+    )
+    group.add_argument(
+        "--freeze",
+        action="store_true",
+        help="don't train the extractor's part that draws core areas (default: off)",
+    )
+    group.add_argument(
+        "--core_area_form",
+        choices=FORMS,
+        help="of the core-area map: linear, clamped in its loss, or sigmoid (default: linear, else "
+        "as the checkpoint)",
+    )
+    group.add_argument(
+        "--core_area_weight",
+        type=weight,
+        help="of the core-area loss, with --is_mask_supervision (default: 0.5)",
+    )
+    group.add_argument(
+        "--guidance_weight",
+        type=weight,
+        default=0.0,
+        help="of the loss that draws each position's A3 attention to its character's core area "
+        "(default: 0)",
+    )
+    for name in GRANULARITIES:
+        group.add_argument(
+            f"--{name}_weight", type=weight, help=f"of the {name} head's loss (default: 1)"
+        )
 
     group = parser.add_argument_group("optimization")
     kind = group.add_mutually_exclusive_group()

@@ -136,13 +136,13 @@ class Evaluator:
             dataset = EvaluationDataset(records, self.image_format, share)
             on_gpu = self.process.device.type == "cuda"
             for batch in evaluation_loader(dataset, self.batch_size, self.workers, on_gpu):
-                counts["unreadable"] += len(batch.unreadable)
-                lines += batch.unreadable
+                counts["unreadable"] += len(batch.passed_over)
+                lines += batch.passed_over
                 if batch.texts:
                     outputs, seconds = self._run(batch)
                     model_seconds += seconds
                     self._count(outputs, batch.texts, counts)
-                on_images(len(batch.texts) + len(batch.unreadable))
+                on_images(len(batch.texts) + len(batch.passed_over))
         totals = torch.tensor([*counts.values(), model_seconds], dtype=torch.float64)
         totals = self.process.total(totals.to(self.process.device)).tolist()
         summed = dict(zip(counts, map(int, totals), strict=False))

@@ -7,13 +7,16 @@ from typing import Any
 
 from augmentation import GROUPS
 from engine.optimization import Optimization
-from models import ModelConfig, preset_config
+from models import ALIASES, ModelConfig, preset_config
 from text import Charset
 from text.subword import custom_codec
 
+# --Transformer -> the model it stands for where --TransformerModel is not given.
 DEFAULT_MODELS = {
     "mgp-str": "mgp_str_base_patch4_3_32_128",
     "char-str": "char_str_base_patch4_3_32_128",
+    **ALIASES,
+    "acds-mgp-str": "acds_mgp_str_base",
 }
 AUGMENTATION_MODES = {
     "isrand_aug": "random",
@@ -38,6 +41,9 @@ INHERITED = (
     "bpe_vocabulary",
     "wp_vocabulary",
 )
+
+
+CORE_AREA_WEIGHT = 0.5  # the reference's
 
 
 class OptionError(ValueError):
@@ -76,12 +82,17 @@ def chosen_model(options: Namespace) -> str | None:
         OptionError: --TransformerModel is not one of --Transformer.
 
     """
-    name, family = options.TransformerModel, options.Transformer
+    name, method = options.TransformerModel, options.Transformer
     if name is None:
-        return DEFAULT_MODELS.get(family) if family else None
-    own_family = preset_config(name).family
-    if family is not None and own_family != family:
-        raise OptionError(f"--TransformerModel {name} is a model of {own_family}, not of {family}.")
+        return DEFAULT_MODELS[method] if method else None
+    if method in ALIASES and name != ALIASES[method]:
+        raise OptionError(
+            f"--Transformer {method} is the model {ALIASES[method]}, not {name}; leave out one of "
+            "--Transformer and --TransformerModel."
+        )
+    family = preset_config(name).family
+    if method is not None and method not in ALIASES and family != method:
+        raise OptionError(f"--TransformerModel {name} is a model of {family}, not of {method}.")
     return name
 
 
@@ -93,12 +104,12 @@ def check_against_checkpoint(options: Namespace, config: ModelConfig) -> None:
 
     """
     asked = model_changes(options)
-    if options.TransformerModel is not None:
+    if options.TransformerModel is not None or options.Transformer in ALIASES:
         asked["name"] = chosen_model(options)
     elif options.Transformer is not None:
         asked["family"] = options.Transformer
     words = {
-        "name": "--TransformerModel",
+        "name": "--TransformerModel" if options.TransformerModel else "--Transformer",
         "family": "--Transformer",
         "max_length": "--batch_max_length",
         "image_height": "--imgH",
@@ -124,6 +135,8 @@ def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfi
 
     """
     changes = model_changes(options)
+    if options.core_area_form is not None:
+        changes["core_area_form"] = options.core_area_form
     for name in ("bpe", "wp"):
         file = getattr(options, f"{name}_vocabulary")
         if file is not None:
@@ -132,15 +145,57 @@ def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfi
     try:
         if start is None:
             changes = {"channels": 1} | changes
-            return preset_config(name or DEFAULT_MODELS["mgp-str"], **changes)
-        # --Transformer alone, of the checkpoint's own method, asks for nothing new.
-        same_method = options.TransformerModel is None and options.Transformer == start.family
-        if name in (None, start.name) or same_method:
-            return start.with_changes(**changes)
-        inherited = {field: getattr(start, field) for field in INHERITED}
-        return preset_config(name, **{**inherited, **changes})
+            config = preset_config(name or DEFAULT_MODELS["mgp-str"], **changes)
+        elif (
+            name in (None, start.name)
+            # --Transformer alone, of the checkpoint's own method, asks for nothing new.
+            or (options.TransformerModel is None and options.Transformer == start.family)
+        ):
+            config = start.with_changes(**changes)
+        else:
+            inherited = {field: getattr(start, field) for field in INHERITED}
+            config = preset_config(name, **{**inherited, **changes})
+        if options.is_mask_supervision and not config.has_extractor:
+            config = config.with_changes(core_area_head=True)
     except ValueError as error:
         raise OptionError(str(error)) from None
+    if options.freeze and not config.has_extractor:
+        raise OptionError(
+            f"--freeze is for the feature extractor of ACDS-STR; {config.name} has none."
+        )
+    return config
+
+
+def loss_weights(options: Namespace, config: ModelConfig) -> dict[str, float]:
+    """Weights of the losses in the sum, by name.
+
+    Raises:
+        OptionError: a weight for a loss that the model or the options leave out.
+
+    """
+    weights = {}
+    for name in ("char", "bpe", "wp"):
+        given = getattr(options, f"{name}_weight")
+        if given is not None and name not in config.granularities:
+            raise OptionError(f"--{name}_weight is for a {name} head, which {config.name} lacks.")
+        if name in config.granularities:
+            weights[f"{name}_loss"] = 1.0 if given is None else given
+    if options.core_area_weight is not None and not options.is_mask_supervision:
+        raise OptionError(
+            "--core_area_weight weighs the core-area loss, which needs --is_mask_supervision."
+        )
+    if options.guidance_weight and config.family == "acds-str":
+        raise OptionError(
+            f"--guidance_weight guides A3 attention, and {config.name} decodes with the ATD, which "
+            "has none; acds_mgp_str models have."
+        )
+    given = options.core_area_weight
+    core_area_weight = CORE_AREA_WEIGHT if given is None else given
+    weights["core_area_loss"] = core_area_weight if options.is_mask_supervision else 0.0
+    weights["guidance_loss"] = options.guidance_weight
+    if not any(weights.values()):
+        raise OptionError("All losses weigh 0: there is nothing to learn.")
+    return weights
 
 
 def _vocabulary_changes(name: str, file: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One training step: losses over all ranks, gradient, clipping, optimizer, schedule."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,14 @@ class NonFiniteLossError(RuntimeError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean losses by name over all ranks, their sum, and the gradient's norm before clipping."""
+    """What a step came to.
+
+    Attributes:
+        losses: means over all ranks, by name; those of weight 0 are left out.
+        total: their weighted sum.
+        gradient_norm: before clipping.
+
+    """
 
     losses: dict[str, float]
     total: float
@@ -35,6 +43,7 @@ class Stepper:
         grad_clip: largest total L2 norm of the gradient.
         process: for sums over the ranks.
         amp: off, bf16 or fp16: type of the matrix products.
+        weights: of losses in the sum, by name; 1 for those not named.
 
     """
 
@@ -46,7 +55,9 @@ class Stepper:
         grad_clip: float,
         process: Process,
         amp: str = "off",
+        weights: Mapping[str, float] | None = None,
     ):
+        self.weights = dict(weights or {})
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.grad_clip, self.process = grad_clip, process
         self._amp_type = AMP_TYPES[amp]
@@ -58,7 +69,7 @@ class Stepper:
 
         Args:
             images: [B, C, H, W] in [0, 1].
-            targets: int64 [B, T] by granularity.
+            targets: what the model learns from, by name.
 
         Raises:
             NonFiniteLossError: the weights are left as they were.
@@ -75,15 +86,20 @@ class Stepper:
             loss.total / count.clamp(min=1)
             for loss, count in zip(losses.values(), counts, strict=True)
         ]
+        weights = [self.weights.get(name, 1.0) for name in losses]
+        # Those of weight 0 too: DDP wants a gradient for everything that is trained.
+        total = sum(weight * share for weight, share in zip(weights, shares, strict=True))
         # DDP averages gradients over the ranks; the sum is wanted.
-        self._scaler.scale(sum(shares) * self.process.world_size).backward()
+        self._scaler.scale(total * self.process.world_size).backward()
         self._scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.grad_clip)
-        means = self.process.total(torch.stack([share.detach() for share in shares]))
+        means = self.process.total(torch.stack([share.detach() for share in shares])).tolist()
         result = StepResult(
-            dict(zip(losses, means.tolist(), strict=True)), float(means.sum()), float(norm)
+            {n: m for n, m, w in zip(losses, means, weights, strict=True) if w},
+            sum(mean * weight for mean, weight in zip(means, weights, strict=True)),
+            float(norm),
         )
-        if not torch.isfinite(means.sum()) or (
+        if not math.isfinite(result.total) or (
             not torch.isfinite(norm) and not self._scaler.is_enabled()
         ):
             raise NonFiniteLossError(

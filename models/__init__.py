@@ -2,9 +2,17 @@
 
 from models.config import ConfigError, ModelConfig
 from models.outputs import GRANULARITIES, Outputs
-from models.registry import build_model, config_codecs, create_model, list_models, preset_config
+from models.registry import (
+    ALIASES,
+    build_model,
+    config_codecs,
+    create_model,
+    list_models,
+    preset_config,
+)
 
 __all__ = [
+    "ALIASES",
     "GRANULARITIES",
     "ConfigError",
     "ModelConfig",

@@ -74,7 +74,10 @@ def load_adapted(
                 f"pos_embed: interpolated from {source.image_height}x{source.image_width} to "
                 f"{target.image_height}x{target.image_width} pixels"
             )
-        elif name.endswith("tokenLearner.1.weight") and given.shape[1:] == fresh.shape[1:]:
+        elif (
+            name.endswith(("tokenLearner.1.weight", "tokenLearner1.1.weight"))
+            and given.shape[1:] == fresh.shape[1:]
+        ):
             rows = min(len(given), len(fresh))
             own[name] = torch.cat([given[:rows], fresh[rows:]])
             converted.append(f"{name}: {rows} of {len(fresh)} label positions taken over")
@@ -101,7 +104,8 @@ def _by_role(
 
 
 def _is_char_head(name: str) -> bool:
-    return name.startswith(("char_head.", "head."))
+    atd = ("char_tokenLearner.tokenLearner2.1.", "char_tokenLearner.norm_1.")
+    return name.startswith(("char_head.", "head.", *atd))
 
 
 def _other_classes(name: str, source: ModelConfig, target: ModelConfig) -> bool:

@@ -231,11 +231,13 @@ def _infer_config(
     path: Path, state: Mapping[str, Tensor], image_height: int, image_width: int
 ) -> ModelConfig:
     """Configuration of a bare state dict, from its names and shapes."""
+    acds = "conv_class" in state
     blocks = {int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", n) for n in state) if m}
-    heads = tuple(n for n in ("char", "bpe", "wp") if f"{n}_tokenLearner.norm.weight" in state)
-    needed = ["cls_token", "pos_embed", "patch_embed.proj.weight", "head.weight"]
+    norm = "norm_1" if acds else "norm"
+    heads = tuple(n for n in ("char", "bpe", "wp") if f"{n}_tokenLearner.{norm}.weight" in state)
+    positions = f"char_tokenLearner.{'tokenLearner1' if acds else 'tokenLearner'}.1.weight"
+    needed = ["cls_token", "pos_embed", "patch_embed.proj.weight", "head.weight", positions]
     needed += [f"{h}_head.weight" for h in heads]
-    needed += [f"{h}_tokenLearner.tokenLearner.1.weight" for h in heads]
     absent = [n for n in needed if n not in state]
     if absent or not blocks or "char" not in heads:
         raise CheckpointError(
@@ -243,13 +245,13 @@ def _infer_config(
             f"{', '.join(list(state)[:3])}, and lacks {', '.join(absent) or 'A3 modules'}."
         )
     width, channels = state["patch_embed.proj.weight"].shape[:2]
-    family = "char-str" if heads == ("char",) else "mgp-str"
+    family = "acds-str" if acds else "char-str" if heads == ("char",) else "mgp-str"
     name = next(
         (
             n
             for n, p in PRESETS.items()
-            if (p["family"], p["width"], p["depth"], p.get("stem", "patch"))
-            == (family, width, len(blocks), "patch")
+            if (p["family"], p["width"], p["depth"], "patch_height" in p)
+            == (family, width, len(blocks), False)
         ),
         None,
     )
@@ -268,7 +270,7 @@ def _infer_config(
     config = preset_config(
         name,
         characters=by_size[classes["char"]],
-        max_length=state["char_tokenLearner.tokenLearner.1.weight"].shape[0] - 2,
+        max_length=state[positions].shape[0] - 2,
         channels=channels,
         **{f"{h}_classes": classes[h] for h in heads if h != "char"},
         image_height=image_height,

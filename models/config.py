@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from modules.core_area import FORMS
 from text import CHARSET_PRESETS
 from text.subword import BERT_CLASSES, GPT2_CLASSES
 
@@ -22,7 +23,7 @@ class ModelConfig:
 
     Attributes:
         name: preset's name, see `models.list_models()`.
-        family: mgp-str or char-str.
+        family: mgp-str, char-str, acds-str or acds-mgp-str.
         width, depth, num_heads: of the encoder.
         characters: the charset, in the order of the head's rows.
         max_length: longest label in characters; the heads have two positions more.
@@ -30,7 +31,12 @@ class ModelConfig:
         channels: 3 (RGB) or 1 (grey).
         keep_ratio: images keep their ratio of width to height, filled on the right (`--PAD`).
         patch_height, patch_width: pixels of a token.
-        stem: patch (linear projection) or conv.
+        stem: patch (linear projection) or conv; the ACDS families have an extractor instead.
+        extractor_stem, extractor_widths, extractor_blocks: channels of the ACDS feature extractor's
+            stem, and channels and residual blocks of its five layers.
+        guided_blocks: last blocks that CAFM works on; 0 for an ACDS encoder without CAFM.
+        core_area_head: whether a model without an extractor draws core areas from its tokens.
+        core_area_form: linear (the reference's) or sigmoid.
         granularities: heads, char first.
         bpe_classes, wp_classes: sizes of those heads.
         bpe_vocabulary, wp_vocabulary: text of a tokenizers JSON file, None for that of assets/.
@@ -51,6 +57,12 @@ class ModelConfig:
     patch_height: int = 4
     patch_width: int = 4
     stem: str = "patch"
+    extractor_stem: int = 32
+    extractor_widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    extractor_blocks: tuple[int, ...] = (3, 4, 6, 6, 3)
+    guided_blocks: int = 3
+    core_area_head: bool = False
+    core_area_form: str = "linear"
     granularities: tuple[str, ...] = ("char", "bpe", "wp")
     bpe_classes: int = GPT2_CLASSES
     wp_classes: int = BERT_CLASSES
@@ -58,13 +70,20 @@ class ModelConfig:
     wp_vocabulary: str | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "granularities", tuple(self.granularities))
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.type is int and not (isinstance(value, int) and 0 < value <= _LARGEST):
-                raise ConfigError(f"{entry.name} must be a whole number above 0, not {value!r}.")
+            least = 0 if entry.name == "guided_blocks" else 1
+            if entry.type is int and not (isinstance(value, int) and least <= value <= _LARGEST):
+                raise ConfigError(
+                    f"{entry.name} must be a whole number, {least} or more, not {value!r}."
+                )
             if entry.type is str and not isinstance(value, str):
                 raise ConfigError(f"{entry.name} must be text, not {value!r}.")
+        for name in ("granularities", "extractor_widths", "extractor_blocks"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple):
+                raise ConfigError(f"{name} must be a row of values, not {value!r}.")
+            object.__setattr__(self, name, tuple(value))
         unknown = set(self.granularities) - {"char", "bpe", "wp"}
         if unknown or self.granularities[:1] != ("char",):
             raise ConfigError(
@@ -91,6 +110,37 @@ class ModelConfig:
             )
         if self.channels not in (1, 3):
             raise ConfigError(f"Images have 1 or 3 channels, not {self.channels}.")
+        if self.core_area_form not in FORMS:
+            raise ConfigError(
+                f"The core-area map is {' or '.join(FORMS)}, not {self.core_area_form}."
+            )
+        if self.has_extractor:
+            self._check_extractor()
+
+    def _check_extractor(self) -> None:
+        for name in ("extractor_widths", "extractor_blocks"):
+            values = getattr(self, name)
+            if len(values) != 5 or not all(
+                isinstance(value, int) and 0 < value <= _LARGEST for value in values
+            ):
+                raise ConfigError(
+                    f"{name} must be five whole numbers above 0, one a layer, not {values}."
+                )
+        if self.patch_height not in (4, 8) or self.patch_width not in (4, 8):
+            raise ConfigError(
+                "Tokens of the feature extractor are 4 or 8 pixels high and wide, not "
+                f"{self.patch_height}x{self.patch_width}."
+            )
+        if self.guided_blocks > self.depth:
+            raise ConfigError(
+                f"CAFM can't work on {self.guided_blocks} of {self.depth} blocks; give fewer "
+                "guided_blocks."
+            )
+
+    @property
+    def has_extractor(self) -> bool:
+        """Whether the encoder is that of ACDS-STR."""
+        return self.family in ("acds-str", "acds-mgp-str")
 
     @property
     def positions(self) -> int:

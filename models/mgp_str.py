@@ -6,17 +6,65 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.outputs import Outputs
+from models.supervision import core_area_losses
 from modules.a3 import A3
+from modules.core_area import CoreAreaHead
 from modules.losses import LossSum, head_cross_entropy
-from modules.vit import ViTEncoder
+from modules.vit import Encoding, ViTEncoder
 
 
-class MgpStr(ViTEncoder):
+class A3Decoding:
+    """What recognizers with an A3 module and a linear head for each granularity share.
+
+    To be mixed into an encoder. In training, `model(images, targets)` returns the losses by name
+    (so that DDP sees them); in evaluation, `model(images)` returns `Outputs`.
+    """
+
+    config: ModelConfig
+
+    def build_heads(self, config: ModelConfig, pad_ids: Mapping[str, int] | None) -> None:
+        """Make the modules; in PyTorch's default initialisation, as in the reference."""
+        self.config = config
+        self.pad_ids = dict(pad_ids or dict.fromkeys(config.granularities, 0))
+        for name in config.granularities:
+            self.add_module(f"{name}_tokenLearner", A3(config.width, config.positions))
+            self.add_module(f"{name}_head", nn.Linear(config.width, config.num_classes(name)))
+
+    def classifier(self, granularity: str) -> nn.Linear:
+        """The linear head whose logits are read."""
+        return getattr(self, f"{granularity}_head")
+
+    def forward(
+        self, images: Tensor, targets: Mapping[str, Tensor] | None = None
+    ) -> Outputs | dict[str, LossSum]:
+        """Read a batch, or compute its losses where targets are given.
+
+        Args:
+            images: [B, C, H, W], values in [0, 1], without mean or deviation taken off.
+            targets: int64 [B, T] by granularity; and, where core areas are learned, what
+                `models.supervision` describes.
+
+        """
+        encoding: Encoding = self.encode(images, targets is None or "core_area" in targets)
+        logits, attention, losses = {}, {}, {}
+        for name in self.config.granularities:
+            attention[name], features = getattr(self, f"{name}_tokenLearner")(encoding.tokens)
+            if targets is None:
+                logits[name] = self.classifier(name)(features)
+            else:
+                losses[f"{name}_loss"] = head_cross_entropy(
+                    self.classifier(name), features, targets[name], self.pad_ids[name]
+                )
+        if targets is not None:
+            return losses | core_area_losses(self.config, encoding, targets, attention.get("char"))
+        return Outputs.of(self.config, encoding, logits, attention)
+
+
+class MgpStr(A3Decoding, ViTEncoder):
     """ViT encoder with an A3 module and a linear head for each granularity.
 
-    In training, `model(images, targets)` returns the losses by name (so that DDP sees them); in
-    evaluation, `model(images)` returns `Outputs`. Attribute names are those of the official
-    state dicts, which also hold layers that nothing uses: they are built, and never trained.
+    Attribute names are those of the official state dicts, which also hold layers that nothing
+    uses: they are built, and never trained.
     """
 
     def __init__(self, config: ModelConfig, pad_ids: Mapping[str, int] | None = None):
@@ -29,52 +77,38 @@ class MgpStr(ViTEncoder):
             patch_size=(config.patch_height, config.patch_width),
             stem=config.stem,
         )
-        self.config = config
-        self.pad_ids = dict(pad_ids or dict.fromkeys(config.granularities, 0))
         self.head = nn.Linear(config.width, config.num_classes("char"))
-        self.init_encoder()
-        # The reference makes these after its initialisation: they keep PyTorch's defaults.
-        for name in config.granularities:
-            self.add_module(f"{name}_tokenLearner", A3(config.width, config.positions))
-            self.add_module(f"{name}_head", nn.Linear(config.width, config.num_classes(name)))
+        self.init_transformer()
+        self.build_heads(config, pad_ids)
+        if config.core_area_head:
+            patch_size = (config.patch_height, config.patch_width)
+            self.core_area_head = CoreAreaHead(config.width, config.grid_size, patch_size)
         self.norm.requires_grad_(False)
-        self._unused_head().requires_grad_(False)
+        self.unused_head().requires_grad_(False)
 
-    def _unused_head(self) -> nn.Linear:
+    def unused_head(self) -> nn.Linear:
+        """The official state dict's head that nothing reads."""
         return self.head
 
-    def _classifier(self, granularity: str) -> nn.Linear:
-        return getattr(self, f"{granularity}_head")
+    def encode(self, images: Tensor, core_area: bool = True) -> Encoding:
+        """Images [B, C, H, W] -> encoding, with the core-area map where the model has that head."""
+        tokens = super().encode(images).tokens
+        wanted = core_area and self.config.core_area_head
+        return Encoding(tokens, self.core_area_head(tokens) if wanted else None)
 
-    def forward(
-        self, images: Tensor, targets: Mapping[str, Tensor] | None = None
-    ) -> Outputs | dict[str, LossSum]:
-        """Read a batch, or compute its losses where targets are given.
-
-        Args:
-            images: [B, C, H, W], values in [0, 1], without mean or deviation taken off.
-            targets: int64 [B, T] by granularity.
-
-        """
-        tokens = self.encode(images)
-        logits, attention, losses = {}, {}, {}
-        for name in self.config.granularities:
-            attention[name], features = getattr(self, f"{name}_tokenLearner")(tokens)
-            classifier = self._classifier(name)
-            if targets is None:
-                logits[name] = classifier(features)
-            else:
-                losses[f"{name}_loss"] = head_cross_entropy(
-                    classifier, features, targets[name], self.pad_ids[name]
-                )
-        return Outputs(**logits, attention=attention) if targets is None else losses
+    def learn_core_areas(self, supervised: bool) -> None:
+        """Say whether core areas will be learned; what nothing uses otherwise is not trained."""
+        if self.config.core_area_head:
+            self.core_area_head.requires_grad_(supervised)
 
 
 class CharStr(MgpStr):
     """CHAR-STR: the char granularity alone, whose logits come from `head`, not `char_head`."""
 
-    def _unused_head(self) -> nn.Linear:
+    def unused_head(self) -> nn.Linear:
+        """The official state dict's head that nothing reads."""
         return self.char_head
 
-    def _classifier(self, granularity: str) -> nn.Linear:
+    def classifier(self, granularity: str) -> nn.Linear:
+        """The linear head whose logits are read."""
         return self.head

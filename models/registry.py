@@ -4,12 +4,18 @@ from typing import Any
 
 from torch import nn
 
+from models.acds_str import AcdsMgpStr, AcdsStr
 from models.config import ConfigError, ModelConfig
 from models.mgp_str import CharStr, MgpStr
 from models.pretrained import load_imagenet_weights
 from text.subword import build_codecs
 
-FAMILIES: dict[str, type[nn.Module]] = {"mgp-str": MgpStr, "char-str": CharStr}
+FAMILIES: dict[str, type[nn.Module]] = {
+    "mgp-str": MgpStr,
+    "char-str": CharStr,
+    "acds-str": AcdsStr,
+    "acds-mgp-str": AcdsMgpStr,
+}
 
 _MGP_SIZES = {
     "tiny": {"width": 192, "depth": 12, "num_heads": 3},
@@ -37,10 +43,34 @@ PRESETS["mgp_str_mini_stem8x8_3_32_128"] = {
     "patch_width": 8,
     "stem": "conv",
 }
+_ACDS_SIZES = {
+    # Not an official size: 64 tokens and a light extractor, for CPUs and small data.
+    "tiny": {
+        "width": 192,
+        "depth": 4,
+        "num_heads": 3,
+        "patch_height": 8,
+        "patch_width": 8,
+        "extractor_stem": 16,
+        "extractor_widths": (16, 16, 32, 32, 128),
+        "extractor_blocks": (1, 1, 2, 2, 1),
+    },
+    "small": {"width": 768, "depth": 6, "num_heads": 12},
+    "base": {"width": 768, "depth": 10, "num_heads": 12},
+}
+for _size, _values in _ACDS_SIZES.items():
+    PRESETS[f"acds_str_{_size}"] = {
+        "family": "acds-str",
+        "granularities": ("char",),
+        **_values,
+    }
+    PRESETS[f"acds_mgp_str_{_size}"] = {"family": "acds-mgp-str", **_values}
+# The names of the official --Transformer.
+ALIASES = {"ACDS-STR-Base": "acds_str_base", "ACDS-STR-Small": "acds_str_small"}
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` takes."""
+    """Names that `create_model` takes, beside the official `ALIASES`."""
     return sorted(PRESETS)
 
 
@@ -48,13 +78,14 @@ def preset_config(name: str, **changes: Any) -> ModelConfig:
     """Configuration of a named model.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`, or an official alias (ACDS-STR-Base, ACDS-STR-Small).
         changes: other fields of `ModelConfig`, for example `characters` or `image_width`.
 
     Raises:
         ConfigError: an unknown name; the message lists the known ones.
 
     """
+    name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise ConfigError(f"There is no model {name!r}; choose one of {', '.join(list_models())}.")
     return ModelConfig(name=name, **{**PRESETS[name], **changes})

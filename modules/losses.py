@@ -1,10 +1,11 @@
 """Losses as sums and counts, so that ranks and micro-batches of any size add up exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class LossSum:
         return self.total / self.count.clamp(min=1)
 
 
-def head_cross_entropy(head: nn.Linear, features: Tensor, targets: Tensor, pad_id: int) -> LossSum:
+def head_cross_entropy(
+    head: Callable[[Tensor], Tensor], features: Tensor, targets: Tensor, pad_id: int
+) -> LossSum:
     """Cross entropy of `head(features)`, without the positions that are padding.
 
     The head runs on the positions that count only: a word has about four BPE positions, not 27.
@@ -34,6 +37,56 @@ def head_cross_entropy(head: nn.Linear, features: Tensor, targets: Tensor, pad_i
 
     """
     counted = targets != pad_id
-    logits = head(features[counted])  # [positions that count, classes]
-    total = F.cross_entropy(logits.float(), targets[counted], reduction="sum")
-    return LossSum(total, counted.sum().to(torch.float32))
+    return _cross_entropy(head(features[counted]), targets[counted])
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int) -> LossSum:
+    """Cross entropy of logits [B, T, classes], without the positions that are padding.
+
+    Args:
+        logits: of all positions.
+        targets: int64 [B, T].
+        pad_id: target id of the positions that are not learned.
+
+    """
+    counted = targets != pad_id
+    return _cross_entropy(logits[counted], targets[counted])
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> LossSum:
+    total = F.cross_entropy(logits.float(), targets, reduction="sum")
+    return LossSum(total, torch.tensor(float(len(targets)), device=total.device))
+
+
+def attention_guidance(
+    attention: Tensor, core_area: Tensor, counted: Tensor, patch_size: tuple[int, int]
+) -> LossSum:
+    """Divergence of each character's A3 attention from that character's core area.
+
+    Position t of the character head reads character t. Its attention is compared with the share of
+    each patch that the core area covers, made to sum to 1 (Kullback-Leibler divergence); positions
+    whose core area is not on the image don't count. Not part of the papers.
+
+    Args:
+        attention: [B, T, 1 + N], rows sum to 1, class token first.
+        core_area: uint8 [B, 1, H, W]: number of the character, from 1, whose core area a pixel is
+            in; 0 outside.
+        counted: bool [B]; the other images are not learned from.
+        patch_size: pixels of a token, rows and columns.
+
+    """
+    positions = attention.shape[1]
+    numbers = core_area[:, 0].to(torch.int64).clamp(max=positions)
+    # Pixels of each character in each patch, by counting.
+    rows, columns = numbers.shape[1] // patch_size[0], numbers.shape[2] // patch_size[1]
+    patches = numbers.unflatten(2, (columns, patch_size[1])).unflatten(1, (rows, patch_size[0]))
+    patches = patches.transpose(2, 3).flatten(3).flatten(1, 2)  # [B, N, pixels of a patch]
+    covered = attention.new_zeros(*patches.shape[:2], positions + 1, dtype=torch.float32)
+    covered.scatter_add_(2, patches, torch.ones_like(patches, dtype=torch.float32))
+    covered = covered[:, :, 1:positions].transpose(1, 2)  # [B, T - 1, N]: positions 1 to T - 1
+    sums = covered.sum(-1, keepdim=True)
+    wanted = covered / sums.clamp(min=1)
+    log_attention = attention[:, 1:, 1:].float().clamp(min=1e-12).log()
+    divergence = (torch.xlogy(wanted, wanted) - wanted * log_attention).sum(-1)
+    valid = ((sums[..., 0] > 0) & counted[:, None]).to(torch.float32)
+    return LossSum((divergence * valid).sum(), valid.sum())

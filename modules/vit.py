@@ -1,5 +1,6 @@
-"""The ViT encoder of MGP-STR and CHAR-STR (MGP-STR, section 3.1)."""
+"""The ViT encoder of MGP-STR and CHAR-STR (MGP-STR, section 3.1), and what others share with it."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -38,8 +39,71 @@ class ConvStem(nn.Module):
         return self.layers(images).flatten(2).transpose(1, 2)
 
 
-class ViTEncoder(nn.Module):
-    """Patches, class token, learned positions, and pre-norm blocks.
+@dataclass(frozen=True)
+class Encoding:
+    """What an encoder makes of images.
+
+    Attributes:
+        tokens: [B, 1 + N, D], class token first.
+        core_area: raw core-area map [B, 1, H, W]; None where none was predicted.
+        guided_attention: CAFM's last re-weighting [B, 1 + N, 1 + N], values in (0, 1); None
+            without CAFM.
+
+    """
+
+    tokens: Tensor
+    core_area: Tensor | None = None
+    guided_attention: Tensor | None = None
+
+
+class TokenTransformer(nn.Module):
+    """Class token, learned positions, pre-norm blocks and a LayerNorm, under the official names."""
+
+    def __init__(self, num_tokens: int, width: int, depth: int, num_heads: int):
+        super().__init__()
+        norm_layer = partial(nn.LayerNorm, eps=1e-6)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + num_tokens, width))
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm_layer)
+            for _ in range(depth)
+        )
+        self.norm = norm_layer(width)
+
+    def init_transformer(self) -> None:
+        """Truncated normal 0.02 for linear layers and embeddings, as timm 0.4.12 did."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+
+    def fuse_attention(self, fused: bool) -> None:
+        """Use the fused attention kernel, or plain matrix products; equal up to rounding."""
+        for block in self.blocks:
+            block.attn.fused_attn = fused
+
+    def embed(self, patches: Tensor) -> Tensor:
+        """Patch tokens [B, N, D] -> class token in front, positions added: [B, 1 + N, D]."""
+        class_token = self.cls_token.expand(len(patches), -1, -1)
+        return torch.cat([class_token, patches], dim=1) + self.pos_embed
+
+
+def run_with_attention(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """A block's output [B, N, D], and its attention as the mean of the heads [B, N, N]."""
+    attn = block.attn
+    batch, number, width = tokens.shape
+    qkv = attn.qkv(block.norm1(tokens)).view(batch, number, 3, attn.num_heads, attn.head_dim)
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, D / heads]
+    weights = ((query * attn.scale) @ key.transpose(-2, -1)).softmax(dim=-1)
+    mixed = (weights.to(value.dtype) @ value).transpose(1, 2).reshape(batch, number, width)
+    tokens = tokens + attn.proj(mixed)
+    return tokens + block.mlp(block.norm2(tokens)), weights.mean(dim=1)
+
+
+class ViTEncoder(TokenTransformer):
+    """Image patches, and a transformer over them.
 
     The final LayerNorm `norm` is part of the official state dict but is never applied: all
     1 + N tokens go on as they leave the last block (reference facts, 4.1).
@@ -55,41 +119,16 @@ class ViTEncoder(nn.Module):
         patch_size: tuple[int, int] = (4, 4),
         stem: str = "patch",
     ):
-        super().__init__()
-        self.grid_size = (image_size[0] // patch_size[0], image_size[1] // patch_size[1])
-        num_tokens = self.grid_size[0] * self.grid_size[1]
+        grid_size = (image_size[0] // patch_size[0], image_size[1] // patch_size[1])
+        super().__init__(grid_size[0] * grid_size[1], width, depth, num_heads)
         if stem == "conv":
             self.patch_embed = ConvStem(in_channels, width, patch_size)
         else:
             self.patch_embed = PatchEmbed(image_size, patch_size, in_channels, width)
-        norm_layer = partial(nn.LayerNorm, eps=1e-6)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + num_tokens, width))
-        self.blocks = nn.ModuleList(
-            Block(width, num_heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm_layer)
-            for _ in range(depth)
-        )
-        self.norm = norm_layer(width)
 
-    def init_encoder(self) -> None:
-        """Truncated normal 0.02 for linear layers and embeddings, as timm 0.4.12 did."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        nn.init.trunc_normal_(self.cls_token, std=0.02)
-
-    def fuse_attention(self, fused: bool) -> None:
-        """Use the fused attention kernel, or plain matrix products; equal up to rounding."""
-        for block in self.blocks:
-            block.attn.fused_attn = fused
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] with values in [0, 1] -> tokens [B, 1 + N, D], class token first."""
-        tokens = self.patch_embed(images)
-        class_token = self.cls_token.expand(len(tokens), -1, -1)
-        tokens = torch.cat([class_token, tokens], dim=1) + self.pos_embed
+    def encode(self, images: Tensor) -> Encoding:
+        """Images [B, C, H, W] with values in [0, 1] -> encoding."""
+        tokens = self.embed(self.patch_embed(images))
         for block in self.blocks:
             tokens = block(tokens)
-        return tokens
+        return Encoding(tokens)

@@ -43,8 +43,8 @@ def test_unreadable_records_are_replaced_and_reported(mixed_set):
     texts = [t for b in batches for t in b.texts]
     assert all(len(b.texts) == 4 and b.images.shape == (4, 3, 32, 128) for b in batches)
     assert "w3" not in texts and "w7" not in texts
-    lines = [line for b in batches for line in b.unreadable]
-    assert sum("image-000000004" in line for line in lines) == 2
+    lines = [line for b in batches for line in b.passed_over]
+    assert sum("record 4:" in line for line in lines) == 2
     assert sum("the record has no image" in line for line in lines) == 2
 
 
@@ -54,7 +54,7 @@ def test_a_source_of_unreadable_images_has_no_sample(tmp_path, make_lmdb):
     dataset = TrainingDataset([source], ImageFormat(), None)
     sample = dataset[(0, 0, 0)]
     assert sample.image is None
-    assert len(sample.unreadable) == 5
+    assert len(sample.passed_over) == 5
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -112,7 +112,7 @@ def test_evaluation_leaves_out_and_reports_unreadable_images(mixed_set):
     dataset = EvaluationDataset(mixed_set, ImageFormat(), mixed_set.numbers)
     batches = list(evaluation_loader(dataset, batch_size=3, workers=2))
     assert [t for b in batches for t in b.texts] == [f"w{i}" for i in (0, 1, 2, 4, 5, 6, 8, 9)]
-    assert sum(len(b.unreadable) for b in batches) == 2
+    assert sum(len(b.passed_over) for b in batches) == 2
 
 
 def test_a_batch_without_a_readable_image_is_empty(tmp_path, make_lmdb):
@@ -120,7 +120,7 @@ def test_a_batch_without_a_readable_image_is_empty(tmp_path, make_lmdb):
     dataset = EvaluationDataset(opened, ImageFormat(), opened.numbers)
     (batch,) = evaluation_loader(dataset, batch_size=2, workers=0)
     assert batch.images.shape == (0, 3, 32, 128)
-    assert len(batch.unreadable) == 2
+    assert len(batch.passed_over) == 2
 
 
 def test_sources_and_shares(data_tree):

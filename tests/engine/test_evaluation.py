@@ -59,7 +59,7 @@ def test_counts_by_granularity_and_fused(words_set):
     assert score.images == 5
     assert score.correct == {"char": 3, "bpe": 3, "fused": 3}
     assert score.unreadable == 1
-    assert "image-000000003" in score.unreadable_lines[0]
+    assert "record 3:" in score.unreadable_lines[0]
     assert sum(seen) == 6
     assert score.accuracy("char") == 60.0
 

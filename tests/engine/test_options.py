@@ -11,6 +11,7 @@ from engine.options import (
     check_against_checkpoint,
     check_evaluation,
     checkpoints_to_test,
+    loss_weights,
     optimization,
     training_config,
 )
@@ -30,6 +31,7 @@ OFFICIAL_TRAINING = """
     --batch_max_length 25 --imgH 32 --imgW 128 --rgb --character 0123456789 --PAD
     --data_filtering_off --Transformer mgp-str --TransformerModel mgp_str_tiny_patch4_3_32_128
     --isrand_aug --augs_num 3 --augs_mag 1 --intact_prob 0.5 --FT --device cpu --local_rank 0
+    --is_mask_supervision --freeze
     --world_size 1 --dist_url env://
 """
 
@@ -267,16 +269,65 @@ def test_an_own_vocabulary_sets_the_size_of_its_head(tmp_path):
     assert config.wp_classes == 30522
 
 
-def test_options_of_a_method_that_is_not_here_say_so(capsys):
-    for arguments, message in (
-        (["--freeze"], "does not have yet"),
-        (["--is_mask_supervision"], "does not have yet"),
-        (["--Transformer", "ACDS-STR-Base"], "does not have ACDS-STR-Base yet"),
-        (["--Transformer", "crnn"], "must be one of mgp-str, char-str, not crnn"),
-    ):
-        with pytest.raises(SystemExit):
-            get_args("train_final_dist", TRAIN + arguments)
-        assert message in capsys.readouterr().err
+def test_an_unknown_method_lists_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", [*TRAIN, "--Transformer", "crnn"])
+    assert "ACDS-STR-Base" in capsys.readouterr().err
+
+
+def parsed_training(*arguments: str):
+    options = get_args("train_final_dist", [*TRAIN, *arguments])
+    return options, training_config(options, None)
+
+
+def test_official_names_of_acds_need_no_model_name():
+    for method, name in (("Base", "acds_str_base"), ("Small", "acds_str_small")):
+        assert parsed_training("--Transformer", f"ACDS-STR-{method}")[1].name == name
+    with pytest.raises(OptionError, match="acds_str_base, not acds_str_small"):
+        parsed_training("--Transformer", "ACDS-STR-Base", "--TransformerModel", "acds_str_small")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--Transformer", "ACDS-STR-Base"], {"char_loss": 1}),
+        (
+            ["--Transformer", "ACDS-STR-Base", "--is_mask_supervision"],
+            {"char_loss": 1, "core_area_loss": 0.5},
+        ),
+        (
+            ["--TransformerModel", "acds_mgp_str_tiny", "--is_mask_supervision"]
+            + ["--core_area_weight", "2", "--guidance_weight", "0.1", "--bpe_weight", "0"],
+            {"char_loss": 1, "wp_loss": 1, "core_area_loss": 2, "guidance_loss": 0.1},
+        ),
+    ],
+)
+def test_loss_weights(arguments, expected):
+    weights = loss_weights(*parsed_training(*arguments))
+    assert {name: weight for name, weight in weights.items() if weight} == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--core_area_weight", "1"], "needs --is_mask_supervision"),
+        (["--Transformer", "ACDS-STR-Base", "--bpe_weight", "1"], "acds_str_base lacks"),
+        (["--Transformer", "ACDS-STR-Base", "--guidance_weight", "1"], "acds_mgp_str models have"),
+        (["--Transformer", "char-str", "--char_weight", "0"], "nothing to learn"),
+        (["--freeze"], "mgp_str_base_patch4_3_32_128 has none"),
+    ],
+)
+def test_guidance_options_that_can_do_nothing_are_refused(arguments, message):
+    with pytest.raises(OptionError, match=message):
+        loss_weights(*parsed_training(*arguments))
+
+
+def test_core_areas_give_a_plain_model_a_head_for_them():
+    assert not parsed_training()[1].core_area_head
+    assert parsed_training("--is_mask_supervision")[1].core_area_head
+    acds = ("--Transformer", "ACDS-STR-Small", "--is_mask_supervision")
+    assert not parsed_training(*acds)[1].core_area_head
+    assert parsed_training(*acds, "--core_area_form", "sigmoid")[1].core_area_form == "sigmoid"
 
 
 @pytest.mark.parametrize(

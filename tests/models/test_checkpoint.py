@@ -116,9 +116,9 @@ def test_a_configuration_of_a_newer_version_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("family", "acds-str", "no models of 'acds-str'"),
-        ("depth", "x", "depth must be a whole number above 0, not 'x'"),
-        ("patch_height", 0, "patch_height must be a whole number above 0"),
+        ("family", "crnn", "no models of 'crnn'"),
+        ("depth", "x", "depth must be a whole number, 1 or more, not 'x'"),
+        ("patch_height", 0, "patch_height must be a whole number, 1 or more"),
         ("width", 10**9, "width must be"),
         ("num_heads", 7, "can't be split into 7 heads"),
         ("granularities", ("bpe",), "granularities must be char"),

@@ -1,0 +1,110 @@
+"""IoU of a model's core-area map with the core areas of character boxes.
+
+python3 tools/score_core_areas.py --model_dir best_accuracy.pth --data data/training/ST
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from boxed_folder import BOXES_FILE, BoxedFolder
+from engine.argument_types import positive, share, whole
+from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, score_core_areas
+from engine.progress import Progress, RunLog
+from engine.report import markdown
+from label_filter import LabelFilter
+from lmdb_set import DataError, LmdbSet, find_lmdbs
+from models import ConfigError
+from models.checkpoint import CheckpointError, load_model
+from text import Charset
+
+
+def open_sets(place: Path, label_filter: LabelFilter) -> dict[str, LmdbSet | BoxedFolder]:
+    """The folder with `char_boxes.jsonl`, or the LMDBs below a folder that have boxes, by path.
+
+    Raises:
+        DataError: none is there.
+
+    """
+    if (place / BOXES_FILE).is_file():
+        return {place.name: BoxedFolder(place, label_filter)}
+    sets = {path: LmdbSet(path, label_filter, boxes=True) for path in find_lmdbs(place)}
+    with_boxes = {str(path): s for path, s in sets.items() if s.report.with_boxes}
+    if not with_boxes:
+        raise DataError(
+            f"None of the {len(sets)} LMDBs below {place} has character boxes (keys boxes-%09d)."
+        )
+    return with_boxes
+
+
+def report(scores: dict[str, CoreAreaScore], threshold: float) -> str:
+    """The table, and what was left out."""
+    rows = [
+        [name, f"{s.images:,}", f"{s.iou:.2f}", f"{s.pooled_iou:.2f}", f"{s.trivial_iou:.2f}"]
+        for name, s in scores.items()
+    ]
+    lines = [markdown(["set", "images", "IoU %", "pooled IoU %", "all-ones map %"], rows)]
+    lines.append(f"A pixel counts as core area above {threshold:g}; IoU is the mean of the images.")
+    for name, score in scores.items():
+        if score.passed_over:
+            count, first = len(score.passed_over), score.passed_over[0]
+            lines.append(f"{name}: {count:,} records could not be used, the first: {first}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model_dir", required=True, help="checkpoint")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        help=f"an LMDB with boxes, a folder of such, or a folder with a {BOXES_FILE}",
+    )
+    parser.add_argument(
+        "--threshold", type=share, default=THRESHOLD, help=f"of the map (default: {THRESHOLD})"
+    )
+    parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
+    parser.add_argument("--workers", type=whole, default=2, help="loading processes (default: 2)")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="default: cuda if there")
+    parser.add_argument("--json", type=Path, help="also write the scores to this file")
+    options = parser.parse_args()
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    log = RunLog()
+    try:
+        model = load_model(options.model_dir).to(device)
+        charset = Charset(model.config.characters)
+        sets = open_sets(options.data, LabelFilter(charset, model.config.max_length))
+        progress = Progress(sum(map(len, sets.values())), "score", log, unit="images")
+        scores = {
+            name: score_core_areas(
+                model,
+                records,
+                device,
+                options.batch_size,
+                options.workers,
+                options.threshold,
+                progress.update,
+            )
+            for name, records in sets.items()
+        }
+        progress.close()
+        log(report(scores, options.threshold))
+        if options.json:
+            contents = {name: asdict(score) for name, score in scores.items()}
+            options.json.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    except (CheckpointError, ConfigError, DataError, NoCoreAreaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
