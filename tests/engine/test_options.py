@@ -296,8 +296,10 @@ def test_official_names_of_acds_need_no_model_name():
             {"char_loss": 1, "core_area_loss": 0.5},
         ),
         (
-            ["--TransformerModel", "acds_mgp_str_tiny", "--is_mask_supervision"]
-            + ["--core_area_weight", "2", "--guidance_weight", "0.1", "--bpe_weight", "0"],
+            [
+                *("--TransformerModel", "acds_mgp_str_tiny", "--is_mask_supervision"),
+                *("--core_area_weight", "2", "--guidance_weight", "0.1", "--bpe_weight", "0"),
+            ],
             {"char_loss": 1, "wp_loss": 1, "core_area_loss": 2, "guidance_loss": 0.1},
         ),
     ],
