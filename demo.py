@@ -33,9 +33,11 @@ def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path
         if item.error is not None:
             print(f"unreadable, left out: {item.error}", file=sys.stderr)
             continue
-        readings[item.path] = replace(item.reading, attention=None)
+        readings[item.path] = replace(
+            item.reading, attention=None, core_area=None, guided_attention=None
+        )
         if folder is not None:
-            picture = attention_picture(item.image, item.reading, reader.codecs)
+            picture = attention_picture(item.image, item.reading, reader.codecs, reader.config)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 picture.save(folder / names[item.path])

@@ -10,6 +10,7 @@ import glob
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from models import config_codecs
+from models import Outputs, config_codecs
 from models.checkpoint import load_model
+from models.reading_path import reading_path
 from preprocessing import UnreadableImageError, decode_image, preprocess
 from text import Reading, fuse
 
@@ -45,12 +47,23 @@ class Reader:
         model: a recognizer.
         device: cuda or cpu; None takes a GPU where there is one.
         batch_size: images a batch.
+        dtype: float32, or bfloat16 for speed.
+        fast: read by the fast path, whose logits are the model's own up to rounding (see
+            `models.reading_path`); the model itself is used where maps are asked for.
 
     """
 
-    def __init__(self, model: nn.Module, device: str | None = None, batch_size: int = 32):
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str | None = None,
+        batch_size: int = 32,
+        dtype: torch.dtype = torch.float32,
+        fast: bool = True,
+    ):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
+        self.dtype, self.fast = dtype, fast
         self.config = model.config
         self.codecs = config_codecs(model.config)
         self.batch_size = batch_size
@@ -76,7 +89,8 @@ class Reader:
 
         Args:
             images: paths, encoded bytes, Pillow images, or RGB arrays uint8 [H, W, 3].
-            attention: also return each granularity's attention, [T, rows, columns] of patches.
+            attention: also return where the model looked: each granularity's attention, and the
+                core-area map and guided attention of a model that has them (see `Reading`).
 
         Returns:
             A reading, or a list of readings in the order given.
@@ -123,7 +137,7 @@ class Reader:
         ]
         batch = torch.from_numpy(np.stack(pixels)).to(self.device).float() / 255
         with torch.inference_mode():
-            outputs = self.model(batch)
+            outputs = self._outputs(batch, attention)
             ids, probabilities = outputs.greedy()
         readings = fuse(
             self.codecs,
@@ -136,10 +150,32 @@ class Reader:
             name: weights[:, :, 1:].unflatten(2, config.grid_size).float().cpu().numpy()
             for name, weights in outputs.attention.items()
         }
+        core_areas = guided = [None] * len(readings)
+        if outputs.core_area is not None:
+            core_areas = outputs.core_area[:, 0].float().cpu().numpy()
+        if outputs.guided_attention is not None:
+            row_means = outputs.guided_attention[:, 1:].float().mean(-1)
+            guided = row_means.unflatten(1, config.grid_size).cpu().numpy()
         return [
-            replace(reading, attention={name: m[i] for name, m in maps.items()})
+            replace(
+                reading,
+                attention={name: m[i] for name, m in maps.items()},
+                core_area=core_areas[i],
+                guided_attention=guided[i],
+            )
             for i, reading in enumerate(readings)
         ]
+
+    @cached_property
+    def _reading_path(self) -> nn.Module:
+        return reading_path(self.model, self.dtype)
+
+    def _outputs(self, images: torch.Tensor, maps: bool) -> Outputs:
+        if self.fast and not maps:
+            return self._reading_path(images)
+        rounded = self.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=rounded):
+            return self.model(images)
 
 
 def open_image(image: ImageLike, channels: int = 3) -> Image.Image:

@@ -46,18 +46,27 @@ class A3Decoding:
 
         """
         encoding: Encoding = self.encode(images, targets is None or "core_area" in targets)
-        logits, attention, losses = {}, {}, {}
+        if targets is None:
+            logits, attention = self.decode(encoding.tokens)
+            return Outputs.of(self.config, encoding, logits, attention)
+        losses, attention = {}, {}
         for name in self.config.granularities:
-            attention[name], features = getattr(self, f"{name}_tokenLearner")(encoding.tokens)
-            if targets is None:
-                logits[name] = self.classifier(name)(features)
-            else:
-                losses[f"{name}_loss"] = head_cross_entropy(
-                    self.classifier(name), features, targets[name], self.pad_ids[name]
-                )
-        if targets is not None:
-            return losses | core_area_losses(self.config, encoding, targets, attention.get("char"))
-        return Outputs.of(self.config, encoding, logits, attention)
+            attention[name], features = self._aggregate(name, encoding.tokens)
+            losses[f"{name}_loss"] = head_cross_entropy(
+                self.classifier(name), features, targets[name], self.pad_ids[name]
+            )
+        return losses | core_area_losses(self.config, encoding, targets, attention["char"])
+
+    def decode(self, tokens: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Tokens [B, 1 + N, D] -> logits [B, T, classes] and attention [B, T, 1 + N] by name."""
+        logits, attention = {}, {}
+        for name in self.config.granularities:
+            attention[name], features = self._aggregate(name, tokens)
+            logits[name] = self.classifier(name)(features)
+        return logits, attention
+
+    def _aggregate(self, granularity: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return getattr(self, f"{granularity}_tokenLearner")(tokens)
 
 
 class MgpStr(A3Decoding, ViTEncoder):

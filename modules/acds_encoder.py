@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from modules.cafm import GuidedStream, token_guidance
 from modules.core_area import core_area_values
-from modules.feature_extractor import FeatureExtractor
+from modules.feature_extractor import FeatureExtractor, Features
 from modules.vit import Encoding, TokenTransformer, run_with_attention
 
 
@@ -82,16 +82,19 @@ class AcdsEncoder(TokenTransformer):
 
         """
         features = self.cnnBackbone(images)
-        tokens = self.embed(self.conv1(features.last).flatten(2).transpose(1, 2))
+        tokens = self.tokens_of(features)
         if self._first_guided is None:
-            for block in self.blocks:
-                tokens = block(tokens)
-            return Encoding(tokens, self._map(features) if core_area else None)
+            raw = self._map(features) if core_area else None
+            return Encoding(self.run_blocks(tokens), raw)
         raw = self._map(features)
         values = core_area_values(raw, self._core_area_form)
         guidance = token_guidance(values, self._patch_size, self.conv_class)
         tokens, attention = self.guide(tokens, guidance)
         return Encoding(tokens, raw, attention)
+
+    def tokens_of(self, features: Features) -> Tensor:
+        """Feature maps -> tokens [B, 1 + N, D] before the blocks."""
+        return self.embed(self.conv1(features.last).flatten(2).transpose(1, 2))
 
     def guide(self, tokens: Tensor, guidance: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, 1 + N, D] through the blocks and CAFM, with guidance [B, 1 + N, 1].
@@ -111,5 +114,5 @@ class AcdsEncoder(TokenTransformer):
                 stream.step(block)
         return stream.merge(tokens, self.gated), stream.attention
 
-    def _map(self, features) -> Tensor:
+    def _map(self, features: Features) -> Tensor:
         return self.conv_fpn(self.cnnBackbone.pyramid(features))

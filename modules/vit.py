@@ -89,6 +89,12 @@ class TokenTransformer(nn.Module):
         class_token = self.cls_token.expand(len(patches), -1, -1)
         return torch.cat([class_token, patches], dim=1) + self.pos_embed
 
+    def run_blocks(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, 1 + N, D] through all blocks."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
 
 def run_with_attention(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """A block's output [B, N, D], and its attention as the mean of the heads [B, N, N]."""
@@ -128,7 +134,4 @@ class ViTEncoder(TokenTransformer):
 
     def encode(self, images: Tensor) -> Encoding:
         """Images [B, C, H, W] with values in [0, 1] -> encoding."""
-        tokens = self.embed(self.patch_embed(images))
-        for block in self.blocks:
-            tokens = block(tokens)
-        return Encoding(tokens)
+        return Encoding(self.run_blocks(self.embed(self.patch_embed(images))))

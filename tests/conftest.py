@@ -130,7 +130,14 @@ def data_tree(tmp_path_factory, make_lmdb) -> Path:
     records = [(encoded_image(word), word) for word in WORDS]
     for name in ("training/MJ/MJ_train", "training/MJ/MJ_valid", "training/MJ/MJ_test"):
         make_lmdb(root / name, records)
-    make_lmdb(root / "training/ST", records[::-1])
+    # As the real ones, ST alone has character boxes.
+    boxes = {
+        f"boxes_{number:09d}": json.dumps(
+            [[c, 3 + 6 * i, 3, 9 + 6 * i, 14] for i, c in enumerate(word)]
+        ).encode()
+        for number, (_, word) in enumerate(records[::-1], start=1)
+    }
+    make_lmdb(root / "training/ST", records[::-1], **boxes)
     for benchmark in EIGHT:
         make_lmdb(root / "evaluation" / benchmark.name, records[:4])
     return root

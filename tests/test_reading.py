@@ -5,8 +5,8 @@ from PIL import Image
 
 from models import create_model
 from models.checkpoint import save_checkpoint
-from preprocessing import UnreadableImageError
-from reading import Reader, find_images
+from preprocessing import UnreadableImageError, preprocess
+from reading import Reader, find_images, open_image
 from text import fuse
 
 
@@ -66,6 +66,54 @@ def test_attention_has_the_grid_of_the_patches(reader, word):
     assert {a.shape for a in attention.values()} == {(27, 4, 16)}
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "has_map", "has_guidance"),
+    [
+        ("acds_str_tiny", {}, True, True),
+        ("acds_str_tiny", {"guided_blocks": 0, "core_area_form": "sigmoid"}, True, False),
+        ("acds_mgp_str_tiny", {"granularities": ("char",), "keep_ratio": True}, True, True),
+        ("mgp_str_mini_stem8x8_3_32_128", {"core_area_head": True}, True, False),
+        ("mgp_str_mini_stem8x8_3_32_128", {}, False, False),
+    ],
+)
+def test_maps_are_those_of_the_models_outputs(name, changes, has_map, has_guidance, word):
+    torch.manual_seed(4)
+    reader = Reader(create_model(name, **changes), device="cpu")
+    plain = reader(word)
+    assert plain.core_area is None
+    assert plain.guided_attention is None
+    config = reader.config
+    pixels = [
+        preprocess(open_image(image), config.image_height, config.image_width, config.keep_ratio)
+        for image in (word, np.full((20, 30, 3), 200, np.uint8))
+    ]
+    with torch.inference_mode():
+        outputs = reader.model(torch.from_numpy(np.stack(pixels)).float() / 255)
+    readings = reader([word, np.full((20, 30, 3), 200, np.uint8)], attention=True)
+    for i, reading in enumerate(readings):
+        assert (reading.core_area is not None) == has_map
+        assert (reading.guided_attention is not None) == has_guidance
+        if has_map:
+            assert reading.core_area.dtype == np.float32
+            assert reading.core_area.shape == (32, 128)
+            np.testing.assert_allclose(reading.core_area, outputs.core_area[i, 0], atol=1e-5)
+        if has_guidance:
+            assert reading.guided_attention.dtype == np.float32
+            assert reading.guided_attention.shape == config.grid_size
+            rows, columns = config.grid_size
+            for row, column in ((0, 0), (1, 3), (rows - 1, columns - 1)):
+                own_row = outputs.guided_attention[i, 1 + row * columns + column]
+                mean = pytest.approx(own_row.mean().item(), abs=1e-5)
+                assert reading.guided_attention[row, column] == mean
+
+
+def test_guided_attention_without_guidance_is_just_above_a_half(word):
+    model = create_model("acds_str_tiny")
+    torch.nn.init.zeros_(model.conv_fpn[1].weight)
+    guided = Reader(model, device="cpu")(word, attention=True).guided_attention
+    np.testing.assert_allclose(guided, 0.5 + 0.25 / (1 + guided.size), atol=1e-4)
+
+
 def test_a_checkpoint_is_loaded_by_path(reader, word, tmp_path):
     save_checkpoint(tmp_path / "m.pth", reader.model)
     assert Reader.load(tmp_path / "m.pth", device="cpu")(word).text == reader(word).text
@@ -99,3 +147,19 @@ def test_images_are_found_in_natural_order(tmp_path, word):
     assert [p.name for p in find_images(tmp_path / "2.png")] == ["2.png"]
     with pytest.raises(FileNotFoundError, match="There are no images at"):
         find_images(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", ["acds_str_tiny", "acds_mgp_str_tiny"])
+def test_the_fast_path_reads_what_the_plain_one_reads(name):
+    torch.manual_seed(1)
+    model = create_model(name, granularities=("char",))
+    random = np.random.default_rng(2)
+    images = [random.integers(0, 256, (32, 128, 3), dtype=np.uint8) for _ in range(20)]
+    plain = Reader(model, device="cpu", fast=False)(images)
+    fast = Reader(model, device="cpu")(images)
+    assert [r.text for r in fast] == [r.text for r in plain]
+    for own, other in zip(fast, plain, strict=True):
+        assert own.confidence == pytest.approx(other.confidence, abs=1e-5)
+        assert own.core_area is None
+    half = Reader(model, device="cpu", dtype=torch.bfloat16)
+    assert half(images[0], attention=True).core_area.shape == (32, 128)

@@ -37,7 +37,15 @@ class Reading:
         text, confidence: of the most confident granularity.
         granularity: its name.
         by_granularity: what each of them reads.
-        attention: where each looked, [T, rows, columns] of patches; only on request.
+        attention: where each looked, [T, rows, columns] of patches, values in [0, 1]; only on
+            request.
+        core_area: predicted core-area map, float32 [H, W] of the model's input (padding
+            included), about 0 outside core areas and 1 inside; only on request, and None for a
+            model that draws none.
+        guided_attention: float32 [rows, columns] of patches, values in (0, 1): for each patch, the
+            mean of its own row of CAFM's `G = sigmoid(A + g)` over all 1 + N keys. Rows of the
+            attention A sum to 1, so this is nearly sigmoid(g) of the patch: just above 0.5 where
+            the guidance g is 0. Only on request, and None for a model without CAFM.
 
     """
 
@@ -46,6 +54,8 @@ class Reading:
     granularity: str
     by_granularity: Mapping[str, GranularityReading] = field(default_factory=dict)
     attention: Mapping[str, np.ndarray] | None = None
+    core_area: np.ndarray | None = None
+    guided_attention: np.ndarray | None = None
 
 
 def fuse(

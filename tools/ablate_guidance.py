@@ -169,7 +169,7 @@ def train_arm(
     result = {"arm": arm.name, "seed": seed, "accuracy": curve[-1][1], "curve": curve}
     if "core_area_loss" in arm.loss_weights:
         result["iou"] = score_core_areas(model, test, process.device, options.batch_size, 1).iou
-    for checkpoint in folder.path.glob("*.pth"):
+    for checkpoint in folder.path.glob("iter_*.pth"):
         checkpoint.unlink()
     return result
 
@@ -235,7 +235,7 @@ def plot(results: Mapping[str, Mapping[int, dict]], file: Path) -> None:
 def ablate(options: argparse.Namespace) -> str:
     """Train what is not trained yet; returns the table, or why there is none."""
     log = RunLog()
-    origin = {"command": sys.argv, "git_commit": git_commit(), "versions": versions()}
+    commit = git_commit()  # of the code that is running, whatever is checked out later
     data = render(options.out / "data", options.level, options.train, options.test, log)
     settings = {
         name: getattr(options, name)
@@ -253,8 +253,9 @@ def ablate(options: argparse.Namespace) -> str:
         if (arm.name, seed) in done:
             continue
         name = "-".join("".join(c if c.isalnum() else " " for c in arm.name).split())
-        runs.append(train_arm(arm, seed, options, data, options.out / "runs" / f"{name}-{seed}"))
-        contents = {**origin, "settings": settings, "runs": runs}
+        run = train_arm(arm, seed, options, data, options.out / "runs" / f"{name}-{seed}")
+        runs.append(run | {"git_commit": commit, "versions": versions()})
+        contents = {"command": sys.argv, "settings": settings, "runs": runs}
         partial = file.with_suffix(".partial")
         partial.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
         partial.replace(file)

@@ -1,6 +1,7 @@
 """A copy of the repository's top level in which the scripts run, with small data and weights."""
 
 import os
+import pickle
 import re
 import socket
 import subprocess
@@ -16,14 +17,14 @@ from models.checkpoint import save_checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def official_weights(name: str) -> dict[str, torch.Tensor]:
+def official_weights(name: str, attribute: str = "mgp_str") -> dict[str, torch.Tensor]:
     """A state dict as the official code saves it."""
     state = create_model(name).state_dict()
-    return {f"module.mgp_str.{key}": value for key, value in state.items()}
+    return {f"module.{attribute}.{key}": value for key, value in state.items()}
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory, data_tree, encode_image) -> Path:
+def workplace(tmp_path_factory, data_tree, encode_image, make_lmdb) -> Path:
     """Folder from which the README's commands run as they are written."""
     place = tmp_path_factory.mktemp("workplace")
     for entry in ROOT.iterdir():
@@ -36,8 +37,11 @@ def workplace(tmp_path_factory, data_tree, encode_image) -> Path:
     (place / "my_words").mkdir()
     (place / "my_words" / "one.png").write_bytes(encode_image("one"))
     (place / "my_words" / "gt.txt").write_text("one.png\tone\nnone.png\tnone\n", encoding="utf-8")
+    label = pickle.dumps({"[[3, 3], [9, 14]]": "o", "[[9, 3], [15, 14]]": "k", "word": "ok"})
+    make_lmdb(place / "reconstituted_ST", [(encode_image("ok"), label)])
     torch.manual_seed(0)
     torch.save(official_weights("mgp_str_base_patch4_3_32_128"), place / "mgp_str_base.pth")
+    torch.save(official_weights("acds_str_base", "acds_str"), place / "acds_str_base.pth")
     save_checkpoint(place / "best_accuracy.pth", create_model("mgp_str_mini_stem8x8_3_32_128"))
     return place
 

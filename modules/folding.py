@@ -1,0 +1,87 @@
+"""Linear layers in a row as one, for reading: the same numbers up to rounding, with less work."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from modules.feature_extractor import FeatureExtractor, Features
+
+
+def fold_extractor(extractor: FeatureExtractor) -> FeatureExtractor:
+    """A copy whose BatchNorms, with their running statistics, are part of their convolutions.
+
+    Its pyramid is left out: `FoldedMap` takes its place.
+    """
+    folded = copy.deepcopy(extractor).eval()
+    layers = [getattr(folded, f"layer{number}") for number in range(1, 6)]
+    for owner in [folded, *(block for layer in layers for block in layer)]:
+        for number in (1, 2):
+            conv, norm = (getattr(owner, f"{kind}{number}", None) for kind in ("conv", "bn"))
+            if conv is not None:
+                setattr(owner, f"conv{number}", fuse_conv_bn_eval(conv, norm))
+                setattr(owner, f"bn{number}", nn.Identity())
+        if getattr(owner, "downsample", None) is not None:
+            owner.downsample = fuse_conv_bn_eval(*owner.downsample)
+    del folded.smooth
+    return folded
+
+
+class FoldedMap(nn.Module):
+    """The core-area map at the tokens' places only.
+
+    From the features to the map, all is linear and works pixel by pixel: two pyramid convolutions
+    with BatchNorm and two more projections come to one number a channel of each resolution.
+
+    Args:
+        extractor: in evaluation mode's statistics.
+        projections: the two 1x1 convolutions after the pyramid.
+        patch_size: pixels of a token, rows and columns.
+
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        projections: Sequence[nn.Conv2d],
+        patch_size: tuple[int, int],
+    ):
+        super().__init__()
+        half, full = (_as_matrix(fuse_conv_bn_eval(*level.eval())) for level in extractor.smooth)
+        first, second = (projection.weight.detach().flatten(1) for projection in projections)
+        row = second @ first  # [1, pyramid channels]
+        bias = row @ full[1]
+        row = row @ full[0]
+        coarse, fine = row.split([len(half[1]), row.shape[1] - len(half[1])], dim=1)
+        bias = bias + coarse @ half[1]
+        coarse = coarse @ half[0]
+        quarter_channels = extractor.layer4[-1].conv2.out_channels
+        self.register_buffer("bias", bias)
+        self.register_buffer("from_full", fine)
+        self.register_buffer("from_half", coarse[:, quarter_channels:])
+        self.register_buffer("from_quarter", coarse[:, :quarter_channels])
+        self._patch_size = patch_size
+
+    def forward(self, features: Features) -> Tensor:
+        """Feature maps -> raw map at the tokens' places, [B, N, 1]."""
+        rows, columns = self._patch_size
+        total = self.bias
+        for name, scale in (("full", 1), ("half", 2), ("quarter", 4)):
+            sampled = getattr(features, name)[:, :, :: rows // scale, :: columns // scale]
+            total = total + F.linear(
+                sampled.flatten(2).transpose(1, 2), getattr(self, f"from_{name}")
+            )
+        return total
+
+
+def _as_matrix(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    return conv.weight.detach().flatten(1), conv.bias.detach()
+
+
+def fold_pair(first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
+    """Two bias-free 1x1 convolutions, the first in groups, as one matrix [out, in]."""
+    blocks = first.weight.detach().flatten(1).chunk(first.groups)
+    return second.weight.detach().flatten(1) @ torch.block_diag(*blocks)
