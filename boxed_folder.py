@@ -11,6 +11,7 @@ import numpy as np
 
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from label_filter import FilterReport, LabelFilter
+from labelled_folder import read_file
 from lmdb_set import DataError
 
 BOXES_FILE = "char_boxes.jsonl"
@@ -52,10 +53,9 @@ class BoxedFolder:
         return len(self.numbers)
 
     def read(self, number: int) -> tuple[bytes | None, str]:
-        """Image bytes (None where the file is missing) and normalised label."""
+        """Image bytes (None where the file can't be read) and normalised label."""
         name, label, _ = self._entries[number]
-        file = self.path / name
-        return file.read_bytes() if file.is_file() else None, self.charset.normalize(label).text
+        return read_file(self.path / name), self.charset.normalize(label).text
 
     def read_with_boxes(self, number: int) -> tuple[bytes | None, str, tuple[CharBox, ...]]:
         """As `read`, and the box of each character of the label.
@@ -74,7 +74,7 @@ def _parse_line(line: bytes) -> tuple[str, str, tuple[CharBox, ...]]:
         name, label = entry["file"], entry["chars"]
         corners = [[x, y, x + w, y + h] for x, y, w, h in entry["boxes_xywh"]]
         boxes = [[char, *box] for char, box in zip(label, corners, strict=True)]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         raise BoxesError("line is not an image with its characters and boxes") from None
     if not isinstance(name, str) or not isinstance(label, str):
         raise BoxesError("line is not an image with its characters and boxes")

@@ -81,8 +81,14 @@ class LabelledFolder:
         return len(self.numbers)
 
     def read(self, number: int) -> tuple[bytes | None, str]:
-        """Image bytes (None where the file is missing) and normalised label."""
+        """Image bytes (None where the file can't be read) and normalised label."""
         path, label = self._entries[number]
-        file = self.path / path
-        image = file.read_bytes() if file.is_file() else None
-        return image, self.charset.normalize(label).text
+        return read_file(self.path / path), self.charset.normalize(label).text
+
+
+def read_file(path: Path) -> bytes | None:
+    """A file's bytes; None where it is missing, or the system refuses it."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None

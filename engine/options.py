@@ -40,6 +40,7 @@ INHERITED = (
     "wp_classes",
     "bpe_vocabulary",
     "wp_vocabulary",
+    "core_area_form",
 )
 
 
@@ -159,6 +160,11 @@ def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfi
             config = config.with_changes(core_area_head=True)
     except ValueError as error:
         raise OptionError(str(error)) from None
+    if options.core_area_form and not (config.has_extractor or config.core_area_head):
+        raise OptionError(
+            f"--core_area_form is for models that draw core areas, and {config.name} does not; "
+            "--is_mask_supervision gives it a head for them."
+        )
     if options.freeze and not config.has_extractor:
         raise OptionError(
             f"--freeze is for the feature extractor of ACDS-STR; {config.name} has none."

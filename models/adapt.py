@@ -51,7 +51,11 @@ def load_adapted(
     kept, converted, initialised = 0, [], []
     for name, fresh in own.items():
         given = state_dict.get(name)
-        if given is None or _other_classes(name, source, target):
+        if (
+            given is None
+            or _other_classes(name, source, target)
+            or _other_places(name, source, target)
+        ):
             initialised.append(name)
         elif (
             _is_char_head(name)
@@ -93,14 +97,22 @@ def _by_role(
 ) -> dict[str, Tensor]:
     """The state dict with the trained character classifier where the target has its own.
 
-    CHAR-STR classifies with `head` and never uses `char_head`; MGP-STR has it the other way round.
+    CHAR-STR classifies with `head` and never uses `char_head`; the others have it the other way
+    round, or no `head`.
     """
-    state_dict = dict(state_dict)
-    if (source.family == "char-str") != (target.family == "char-str"):
-        for part in ("weight", "bias"):
-            head, char_head = f"head.{part}", f"char_head.{part}"
-            state_dict[head], state_dict[char_head] = state_dict[char_head], state_dict[head]
-    return state_dict
+    if (source.family == "char-str") == (target.family == "char-str"):
+        return dict(state_dict)
+    swapped = {"head": "char_head", "char_head": "head"}
+    return {
+        f"{swapped.get(module, module)}.{part}" if part else name: value
+        for name, value in state_dict.items()
+        for module, _, part in [name.partition(".")]
+    }
+
+
+def _other_places(name: str, source: ModelConfig, target: ModelConfig) -> bool:
+    """Whether an entry has a number for each token, and the tokens lie elsewhere."""
+    return ".tokenLearner1." in name and source.grid_size != target.grid_size
 
 
 def _is_char_head(name: str) -> bool:

@@ -58,7 +58,8 @@ def save_checkpoint(path: Path | str, model: nn.Module, **extra: Any) -> None:
     contents = {
         "format": FORMAT,
         "config": model.config.to_dict(),
-        "model": model.state_dict(),
+        # Training may have laid them out otherwise, which is nothing to hand on.
+        "model": {name: value.contiguous() for name, value in model.state_dict().items()},
         **extra,
     }
     try:

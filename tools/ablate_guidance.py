@@ -112,6 +112,9 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
         raise FileExistsError(
             f"{folder} was rendered with other settings; remove it, or name another folder."
         )
+    # First, so that an interrupted rendering is not taken for one of other settings later on.
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings) + "\n", encoding="utf-8")
     faces = find_faces(system_fonts=False)
     words = EasyWords() if level == "easy" else VocabularyWords()
     renderer = Renderer(level, words, faces, RENDERING_SEED)
@@ -127,7 +130,6 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
                     writer.write(record.image, record.text, record.boxes)
                     progress.update(1)
             progress.close()
-    note.write_text(json.dumps(settings) + "\n", encoding="utf-8")
     return paths
 
 
@@ -286,7 +288,15 @@ def main() -> None:
     parser.add_argument("--iterations", type=positive, default=300, help="default: 300")
     parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
     parser.add_argument("--lr", type=above_zero, default=0.002, help="of Adam (default: 0.002)")
-    parser.add_argument("--seeds", type=positive, default=3, help="default: 3")
+    most = len(STUDENT) + 1
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        choices=range(1, most + 1),
+        default=3,
+        metavar="N",
+        help=f"1 to {most} (default: 3)",
+    )
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu", help="default: cpu")
     options = parser.parse_args()
     try:
