@@ -13,6 +13,10 @@ from modules.cafm import prepend_class
 from modules.core_area import core_area_values
 from modules.folding import FoldedMap, fold_extractor, fold_pair
 
+# Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
+# as by thirty-twos, whose intermediate results don't fit the caches.
+AT_ONCE = 8
+
 
 def reading_path(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The fastest path to a model's `Outputs` (logits only) in evaluation mode.
@@ -66,6 +70,12 @@ class AcdsReadingPath(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         """Images [B, C, H, W] in [0, 1] -> logits."""
+        if images.is_cuda:
+            return Outputs(**self._logits(images))
+        parts = [self._logits(part) for part in images.split(AT_ONCE)]
+        return Outputs(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+    def _logits(self, images: Tensor) -> dict[str, Tensor]:
         features = self.extractor(images.to(self.transformer.pos_embed.dtype))
         tokens = self.transformer.tokens_of(features)
         if self.map is None:
@@ -75,8 +85,8 @@ class AcdsReadingPath(nn.Module):
             guidance = prepend_class(values, self.transformer.conv_class)
             tokens, _ = self.transformer.guide(tokens, guidance)
         if self.atd is not None:
-            return Outputs(char=self.atd(tokens))
-        return Outputs(**self.transformer.decode(tokens)[0])
+            return {"char": self.atd(tokens)}
+        return self.transformer.decode(tokens)[0]
 
 
 class FoldedATD(nn.Module):

@@ -28,10 +28,12 @@ from engine.argument_types import positive
 from engine.flops import count_flops
 from engine.report import markdown
 from models import create_model, list_models
+from models.reading_path import reading_path
 from reading import Reader
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PATHS = ("plain", "fast")
+SHAPE = (3, 32, 128)
 MATRIX = 4096  # rows and columns of the product that gives this machine's rate
 
 
@@ -43,7 +45,7 @@ class Row:
         images_per_s: median over the rounds.
         p50_ms, p99_ms: of a batch, over all rounds.
         peak_mib: largest memory of its process.
-        share: of this machine's matrix-product rate in that type, 0 to 1.
+        share: of this machine's matrix-product rate in that type, by the path's own operations.
 
     """
 
@@ -161,7 +163,11 @@ def bench(options: argparse.Namespace) -> list[Row]:
     rates = {name: matrix_rate(dtype) for name, dtype in DTYPES.items()}
     rows = []
     for name in options.models:
-        flops = count_flops(create_model(name).eval(), (3, 32, 128))
+        model = create_model(name).eval()
+        flops = {
+            "plain": count_flops(model, SHAPE),
+            "fast": count_flops(reading_path(model), SHAPE),
+        }
         for batch in options.batches:
             images = max(options.images // batch, 1) * batch
             workers = [
@@ -173,7 +179,8 @@ def bench(options: argparse.Namespace) -> list[Row]:
                 print(f"{name}, batch {batch}: round {number + 1} of {options.rounds}", flush=True)
             for worker in workers:
                 worker.close()
-                rows.append(worker.row(images, flops, rates[worker.key[2]]))
+                _, path, dtype, _ = worker.key
+                rows.append(worker.row(images, flops[path], rates[dtype]))
     return rows
 
 

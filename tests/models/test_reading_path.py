@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models import create_model
-from models.reading_path import reading_path
+from models.reading_path import AT_ONCE, reading_path
 
 MODELS = {
     "acds_str_tiny": {},
@@ -37,7 +37,8 @@ def test_logits_are_the_plain_ones(name, changes):
     if "mgp_str_tiny_p" in name and set(changes) - {"channels"}:
         changes = {"image_width": 96}
     model = trained_like(name, **MODELS[name], **changes).double()
-    images = torch.rand(3, model.config.channels, 32, model.config.image_width).double()
+    # More than go through a CPU at once, and not a multiple.
+    images = torch.rand(AT_ONCE + 1, model.config.channels, 32, model.config.image_width).double()
     with torch.inference_mode():
         plain, fast = model(images), reading_path(model, torch.float64)(images)
     torch.testing.assert_close(fast.char, plain.char, rtol=1e-9, atol=1e-9)
