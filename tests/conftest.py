@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import socket
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,26 @@ SHARED = ROOT.parent / "shared"
 @pytest.fixture(scope="session", autouse=True)
 def two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture
+def one_thread():
+    """For small models: threads cost them more than they save, the more so beside another job."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def free_port():
+    """Finds a port of this machine that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """Training with core areas: ranks with and without boxes add up, and weights of losses."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +24,8 @@ from engine.distributed import distributed
 from engine.optimization import Optimization
 from engine.step import Stepper
 from models import create_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 def model_of(form):
     torch.manual_seed(0)
@@ -76,23 +77,8 @@ with distributed("cpu") as process:
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads cost such small models more than they save, the more so beside another job."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory):
+def two_ranks(tmp_path_factory, free_port):
     """Results of two ranks of which the first alone has boxes."""
     place = tmp_path_factory.mktemp("ranks")
     (place / "rank.py").write_text(RANK, encoding="utf-8")

@@ -13,20 +13,13 @@ from models.checkpoint import CheckpointError, load_checkpoint, load_model, save
 from modules.core_area import CoreAreaHead
 from text import CHARSET_PRESETS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAMES = ("acds_str_tiny", "acds_mgp_str_tiny")
 MGP_TINY = "mgp_str_tiny_patch4_3_32_128"
 # Small subword heads, encoders and extractors: what these tests are about does not need them.
 FEW = {"bpe_classes": 50, "wp_classes": 60, "width": 48}
 LIGHT = {**FEW, "extractor_stem": 8, "extractor_widths": (8, 8, 16, 16, 32)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads cost such small models more than they save, the more so beside another job."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small_model(name: str, seed: int = 0, **changes):

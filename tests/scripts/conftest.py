@@ -3,7 +3,6 @@
 import os
 import pickle
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,15 +45,8 @@ def workplace(tmp_path_factory, data_tree, encode_image, make_lmdb) -> Path:
     return place
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
-def run(workplace):
+def run(workplace, free_port):
     """Runs a command in the workplace; the environment has this Python first.
 
     A `--master_port` is replaced: another run may be using the one that is written.

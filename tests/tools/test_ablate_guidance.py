@@ -6,22 +6,14 @@ from argparse import Namespace
 from dataclasses import replace
 
 import pytest
-import torch
 
 from lmdb_set import LmdbSet
 from tools import ablate_guidance
 from tools.ablate_guidance import ARMS, ablate, interval, plot, render, table
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = {"level": "easy", "train": 8, "test": 4, "iterations": 2, "batch_size": 2, "lr": 0.001}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads cost such small models more than they save, the more so beside another job."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(arm: str, seed: int, accuracy: float, iou: float | None = None) -> dict:
