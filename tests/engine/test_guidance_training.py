@@ -13,6 +13,8 @@ from engine.optimization import Optimization
 from engine.step import Stepper
 from models import create_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = Process(0, 0, 1, torch.device("cpu"))
 
@@ -24,8 +26,6 @@ from engine.distributed import distributed
 from engine.optimization import Optimization
 from engine.step import Stepper
 from models import create_model
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 def model_of(form):
     torch.manual_seed(0)
