@@ -75,7 +75,7 @@ class LmdbSet:
         self.charset = label_filter.charset
         self.report = FilterReport()
         with _environment(self._resolved).begin() as transaction:
-            self.declared = self._count(transaction)
+            self.declared = count_records(transaction, self.path)
             self.stand_in = _note(transaction.get(b"stand-in"))
             self.numbers = self._scan(transaction, label_filter)
         if not len(self.numbers):
@@ -89,23 +89,6 @@ class LmdbSet:
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    def _count(self, transaction: lmdb.Transaction) -> int:
-        stored = transaction.get(b"num-samples")
-        if stored is None:
-            with transaction.cursor() as cursor:
-                first = [key for (key, _), _ in zip(cursor, range(3), strict=False)]
-            keys = [key.decode("utf-8", "replace") for key in first]
-            raise DataError(
-                f"The LMDB {self.path} has no entry num-samples; its first keys are "
-                f"{', '.join(keys) or 'none'}. Make it with tools/create_lmdb_dataset.py."
-            )
-        if not stored.isdigit() or len(stored) > 12:
-            raise DataError(
-                f"num-samples of the LMDB {self.path} is {stored[:20]!r}, not a count of records."
-            )
-        # A count beyond the entries that are there must not cost memory or time.
-        return min(int(stored), transaction.stat()["entries"])
 
     def _scan(self, transaction: lmdb.Transaction, label_filter: LabelFilter) -> np.ndarray:
         """Numbers of the records to use, uint32."""
@@ -157,6 +140,30 @@ class LmdbSet:
         if boxes is not None:
             boxes = match_boxes(boxes, label, self.charset)
         return image, self.charset.normalize(label).text, boxes
+
+
+def count_records(transaction: lmdb.Transaction, path: Path) -> int:
+    """Records that an LMDB says it has, at most as many as it has entries.
+
+    Raises:
+        DataError: it does not say, or what it says is no number.
+
+    """
+    stored = transaction.get(b"num-samples")
+    if stored is None:
+        with transaction.cursor() as cursor:
+            first = [key for (key, _), _ in zip(cursor, range(3), strict=False)]
+        keys = [key.decode("utf-8", "replace") for key in first]
+        raise DataError(
+            f"The LMDB {path} has no entry num-samples; its first keys are "
+            f"{', '.join(keys) or 'none'}. Make it with tools/create_lmdb_dataset.py."
+        )
+    if not stored.isdigit() or len(stored) > 12:
+        raise DataError(
+            f"num-samples of the LMDB {path} is {stored[:20]!r}, not a count of records."
+        )
+    # A count beyond the entries that are there must not cost memory or time.
+    return min(int(stored), transaction.stat()["entries"])
 
 
 def _read_label(stored: bytes) -> tuple[str, tuple[CharBox, ...] | None]:

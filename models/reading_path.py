@@ -56,7 +56,7 @@ class AcdsReadingPath(nn.Module):
         self.map = None
         if config.guided_blocks:
             patch_size = (config.patch_height, config.patch_width)
-            self.map = FoldedMap(copy.deepcopy(model.cnnBackbone), model.conv_fpn, patch_size)
+            self.map = FoldedMap(model.cnnBackbone, model.conv_fpn, patch_size)
         self.transformer = copy.deepcopy(model)
         self.transformer.fuse_attention(True)
         self.transformer.conv1.to(memory_format=torch.channels_last)

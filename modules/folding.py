@@ -12,11 +12,11 @@ from modules.feature_extractor import FeatureExtractor, Features
 
 
 def fold_extractor(extractor: FeatureExtractor) -> FeatureExtractor:
-    """A copy whose BatchNorms, with their running statistics, are part of their convolutions.
+    """A copy whose BatchNorms are part of their convolutions; of one in evaluation mode.
 
     Its pyramid is left out: `FoldedMap` takes its place.
     """
-    folded = copy.deepcopy(extractor).eval()
+    folded = copy.deepcopy(extractor)
     layers = [getattr(folded, f"layer{number}") for number in range(1, 6)]
     for owner in [folded, *(block for layer in layers for block in layer)]:
         for number in (1, 2):
@@ -37,7 +37,7 @@ class FoldedMap(nn.Module):
     with BatchNorm and two more projections come to one number a channel of each resolution.
 
     Args:
-        extractor: in evaluation mode's statistics.
+        extractor: in evaluation mode.
         projections: the two 1x1 convolutions after the pyramid.
         patch_size: pixels of a token, rows and columns.
 
@@ -50,7 +50,7 @@ class FoldedMap(nn.Module):
         patch_size: tuple[int, int],
     ):
         super().__init__()
-        half, full = (_as_matrix(fuse_conv_bn_eval(*level.eval())) for level in extractor.smooth)
+        half, full = (_as_matrix(fuse_conv_bn_eval(*level)) for level in extractor.smooth)
         first, second = (projection.weight.detach().flatten(1) for projection in projections)
         row = second @ first  # [1, pyramid channels]
         bias = row @ full[1]

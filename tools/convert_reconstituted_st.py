@@ -20,7 +20,7 @@ import lmdb
 from char_boxes import DISAGREE, BoxesError, CharBox
 from engine.progress import Progress, RunLog
 from label_filter import FilterReport
-from lmdb_set import DataError
+from lmdb_set import DataError, count_records
 from official_labels import read_official_label
 from tools.lmdb_writer import LmdbWriter
 
@@ -44,7 +44,7 @@ def convert(input_path: Path, output_path: Path, log: RunLog) -> str:
         environment.begin() as transaction,
         LmdbWriter(output_path) as writer,
     ):
-        count = _count(transaction, input_path)
+        count = count_records(transaction, input_path)
         with closing(Progress(count, "convert", log, unit="records")) as progress:
             for number in range(1, count + 1):
                 _convert_record(transaction, number, writer, report)
@@ -66,17 +66,6 @@ def _open(path: Path) -> lmdb.Environment:
         return lmdb.open(str(path), readonly=True, lock=False, meminit=False)
     except lmdb.Error as error:
         raise DataError(f"The LMDB {path} can't be opened: {error}.") from None
-
-
-def _count(transaction: lmdb.Transaction, path: Path) -> int:
-    stored = transaction.get(b"num-samples")
-    if stored is None or not stored.isdigit() or len(stored) > 12:
-        found = "missing" if stored is None else repr(stored[:20])
-        raise DataError(
-            f"num-samples of the LMDB {path} is {found}, not a count of records; check --input."
-        )
-    # A count beyond the entries that are there must not cost time.
-    return min(int(stored), transaction.stat()["entries"])
 
 
 def _convert_record(
