@@ -12,7 +12,7 @@ import numpy as np
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from label_filter import FilterReport, LabelFilter
 from labelled_folder import read_file
-from lmdb_set import DataError
+from lmdb_file import DataError
 
 BOXES_FILE = "char_boxes.jsonl"
 

@@ -22,7 +22,8 @@ from augmentation import Augmenter
 from char_boxes import BoxesError
 from core_areas import draw_core_areas
 from label_filter import FilterReport, LabelFilter
-from lmdb_set import DataError, LmdbSet, close_environments, select_lmdbs
+from lmdb_file import DataError
+from lmdb_set import LmdbSet, close_environments, select_lmdbs
 from models import ModelConfig
 from preprocessing import (
     UnreadableImageError,

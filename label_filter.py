@@ -1,5 +1,6 @@
 """Which labels are used, and a count of those that are not."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from text import Charset
@@ -38,26 +39,31 @@ class FilterReport:
         self._example(self.ALTERED, f"{label!r} -> {text!r}")
 
     def _example(self, reason: str, example: str) -> None:
-        examples = self.examples.setdefault(reason, [])
-        if len(examples) < EXAMPLES:
-            examples.append(example[:80])
+        keep_example(self.examples, reason, example)
 
     def __str__(self) -> str:
         counts = dict(self.dropped)
         boxes = "" if self.with_boxes is None else f" ({self.with_boxes:,} with character boxes)"
-        lines = [f"{self.kept:,} records kept{boxes}, {sum(counts.values()):,} dropped"]
+        first = f"{self.kept:,} records kept{boxes}, {sum(counts.values()):,} dropped"
         if self.altered:
             counts[self.ALTERED] = self.altered
-        lines += [
-            f"  {count:,}: {reason}"
-            + (
-                f" (for example {', '.join(self.examples[reason])})"
-                if reason in self.examples
-                else ""
-            )
-            for reason, count in counts.items()
-        ]
-        return "\n".join(lines)
+        return "\n".join([first, *reason_lines(counts, self.examples)])
+
+
+def keep_example(examples: dict[str, list[str]], reason: str, example: str) -> None:
+    """Keep the first few examples of a reason, shortened."""
+    kept = examples.setdefault(reason, [])
+    if len(kept) < EXAMPLES:
+        kept.append(example[:80])
+
+
+def reason_lines(counts: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each reason: how often, and its examples."""
+    return [
+        f"  {count:,}: {reason}"
+        + (f" (for example {', '.join(examples[reason])})" if reason in examples else "")
+        for reason, count in counts.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from label_filter import FilterReport, LabelFilter
-from lmdb_set import DataError
+from lmdb_file import DataError
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,8 @@ import numpy as np
 
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from label_filter import FilterReport, LabelFilter
+from lmdb_file import DataError, count_records, open_environment
 from official_labels import is_official_label, read_official_label
-
-
-class DataError(ValueError):
-    """Data that can't be used; the message names the path, what was found, and the cure."""
-
 
 # One environment a path and process: LMDB refuses a second, and they must not cross a fork.
 _environments: dict[Path, tuple[int, lmdb.Environment]] = {}
@@ -30,12 +26,7 @@ def _environment(path: Path) -> lmdb.Environment:
     pid, environment = _environments.get(path, (None, None))
     if pid == os.getpid():
         return environment
-    try:
-        environment = lmdb.open(
-            str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=1024
-        )
-    except lmdb.Error as error:
-        raise DataError(f"The LMDB {path} can't be opened: {error}.") from None
+    environment = open_environment(path)
     _environments[path] = (os.getpid(), environment)
     return environment
 
@@ -140,30 +131,6 @@ class LmdbSet:
         if boxes is not None:
             boxes = match_boxes(boxes, label, self.charset)
         return image, self.charset.normalize(label).text, boxes
-
-
-def count_records(transaction: lmdb.Transaction, path: Path) -> int:
-    """Records that an LMDB says it has, at most as many as it has entries.
-
-    Raises:
-        DataError: it does not say, or what it says is no number.
-
-    """
-    stored = transaction.get(b"num-samples")
-    if stored is None:
-        with transaction.cursor() as cursor:
-            first = [key for (key, _), _ in zip(cursor, range(3), strict=False)]
-        keys = [key.decode("utf-8", "replace") for key in first]
-        raise DataError(
-            f"The LMDB {path} has no entry num-samples; its first keys are "
-            f"{', '.join(keys) or 'none'}. Make it with tools/create_lmdb_dataset.py."
-        )
-    if not stored.isdigit() or len(stored) > 12:
-        raise DataError(
-            f"num-samples of the LMDB {path} is {stored[:20]!r}, not a count of records."
-        )
-    # A count beyond the entries that are there must not cost memory or time.
-    return min(int(stored), transaction.stat()["entries"])
 
 
 def _read_label(stored: bytes) -> tuple[str, tuple[CharBox, ...] | None]:

@@ -25,7 +25,8 @@ from engine.report import as_json, ranking, table
 from engine.run_folder import device_line, git_commit, new_results, versions
 from label_filter import LabelFilter
 from labelled_folder import LabelledFolder
-from lmdb_set import DataError, open_evaluation_sets
+from lmdb_file import DataError
+from lmdb_set import open_evaluation_sets
 from models import ConfigError, config_codecs
 from models.checkpoint import CheckpointError, load_model
 from text import Charset

@@ -34,7 +34,8 @@ from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.step import NonFiniteLossError
 from engine.training import Plan, Trainer
 from label_filter import LabelFilter
-from lmdb_set import DataError, open_evaluation_sets
+from lmdb_file import DataError
+from lmdb_set import open_evaluation_sets
 from models import ConfigError, build_model, config_codecs
 from models.adapt import load_adapted
 from models.checkpoint import CheckpointError, load_checkpoint, load_strictly

@@ -30,17 +30,23 @@ class RunLog:
 
 
 class Progress:
-    """Counts to a total: a bar on a terminal, a line every `seconds` in a log otherwise."""
+    """Counts from `done` to a total: a bar on a terminal, a line every `seconds` otherwise."""
 
     def __init__(
-        self, total: int, title: str, log: RunLog, seconds: float = 20.0, unit: str = "it"
+        self,
+        total: int,
+        title: str,
+        log: RunLog,
+        seconds: float = 20.0,
+        unit: str = "it",
+        done: int = 0,
     ):
         self.total, self.title, self.log, self.seconds = total, title, log, seconds
         self.unit = unit
-        self.done = 0
+        self.done = self._first = done
         self._started = self._last_line = time.monotonic()
         on_terminal = log.enabled and sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=title, unit=unit) if on_terminal else None
+        self._bar = tqdm(total=total, initial=done, desc=title, unit=unit) if on_terminal else None
 
     def update(self, count: int, **values: str) -> None:
         """Advance, and show the values (loss, images/s, …)."""
@@ -52,7 +58,8 @@ class Progress:
         now = time.monotonic()
         if now - self._last_line >= self.seconds or self.done >= self.total:
             self._last_line = now
-            left = (now - self._started) / self.done * (self.total - self.done)
+            pace = (now - self._started) / (self.done - self._first)
+            left = pace * (self.total - self.done)
             shown = "  ".join(f"{name} {value}" for name, value in values.items())
             self.log(
                 f"{self.title} {self.done:,}/{self.total:,} {self.unit}  {shown}  "

@@ -19,7 +19,7 @@ from engine.progress import Progress, RunLog
 from engine.report import table
 from engine.run_folder import RunFolder
 from engine.step import Stepper, StepResult
-from lmdb_set import DataError
+from lmdb_file import DataError
 from models.checkpoint import save_checkpoint
 from text import Codec
 

@@ -1,15 +1,12 @@
-"""Rendering in several processes, in order."""
+"""Rendering to JPEG files, in several processes."""
 
-import multiprocessing
-import signal
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import cv2
 
+from parallel import WorkerPool
 from synthetic.renderer import Renderer
 
 CHUNK = 100  # samples a task
@@ -42,44 +39,24 @@ class RenderPool:
     """
 
     def __init__(self, renderer: Renderer, jobs: int):
-        self.renderer, self.jobs = renderer, jobs
-        self._pool: ProcessPoolExecutor | None = None
+        self._workers = WorkerPool(partial(_render_range, renderer), jobs)
 
     def __enter__(self) -> "RenderPool":
-        if self.jobs > 1:
-            # Spawned, as a forked worker would inherit whatever LMDB the parent has open.
-            self._pool = ProcessPoolExecutor(
-                self.jobs,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(self.renderer,),
-            )
+        self._workers.__enter__()
         return self
 
     def __exit__(self, *error) -> None:
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        self._workers.__exit__(*error)
 
     def records(self, start: int, stop: int) -> Iterator[Record]:
         """Samples `start` to `stop` (not included), in order."""
-        ranges = [(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
-        if self._pool is None:
-            for chunk in ranges:
-                yield from render(self.renderer, *chunk)
-            return
-        # A few chunks ahead only: a slow disk must not fill the memory with finished ones.
-        waiting = deque()
-        for chunk in ranges:
-            waiting.append(self._pool.submit(_render_in_worker, *chunk))
-            if len(waiting) > 4 * self.jobs:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        ranges = ((at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK))
+        for chunk in self._workers.map(ranges):
+            yield from chunk
 
 
-def render(renderer: Renderer, start: int, stop: int) -> list[Record]:
-    """Samples `start` to `stop` (not included)."""
-    return [_encode(renderer, index) for index in range(start, stop)]
+def _render_range(renderer: Renderer, ends: tuple[int, int]) -> list[Record]:
+    return [_encode(renderer, index) for index in range(*ends)]
 
 
 def _encode(renderer: Renderer, index: int) -> Record:
@@ -88,18 +65,3 @@ def _encode(renderer: Renderer, index: int) -> Record:
     _, data = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
     boxes = [(char, *(round(edge, 2) for edge in box)) for char, *box in word.boxes]
     return Record(data.tobytes(), word.text, boxes)
-
-
-_in_worker = None
-
-
-def _start_worker(renderer: Renderer) -> None:
-    global _in_worker
-    # Ctrl-C reaches the whole group; the parent alone decides, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-    _in_worker = partial(render, renderer)
-
-
-def _render_in_worker(start: int, stop: int) -> list[Record]:
-    return _in_worker(start, stop)

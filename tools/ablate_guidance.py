@@ -35,6 +35,7 @@ from engine.run_folder import RunFolder, git_commit, versions
 from engine.training import Plan, Trainer
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
+from lmdb_writer import LmdbWriter
 from models import config_codecs, create_model
 from synthetic.fonts import find_faces
 from synthetic.levels import LEVELS
@@ -42,7 +43,6 @@ from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
 from text import Charset
-from tools.lmdb_writer import LmdbWriter
 
 RENDERING_SEED = 226
 INFORMATIVE = (50.0, 90.0)  # percent that the plain arm must reach

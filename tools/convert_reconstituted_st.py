@@ -20,9 +20,9 @@ import lmdb
 from char_boxes import DISAGREE, BoxesError, CharBox
 from engine.progress import Progress, RunLog
 from label_filter import FilterReport
-from lmdb_set import DataError, count_records
+from lmdb_file import DataError, count_records, reading
+from lmdb_writer import LmdbWriter
 from official_labels import read_official_label
-from tools.lmdb_writer import LmdbWriter
 
 
 def convert(input_path: Path, output_path: Path, log: RunLog) -> str:
@@ -39,11 +39,7 @@ def convert(input_path: Path, output_path: Path, log: RunLog) -> str:
 
     """
     report = FilterReport()
-    with (
-        _open(input_path) as environment,
-        environment.begin() as transaction,
-        LmdbWriter(output_path) as writer,
-    ):
+    with reading(input_path) as transaction, LmdbWriter(output_path) as writer:
         count = count_records(transaction, input_path)
         with closing(Progress(count, "convert", log, unit="records")) as progress:
             for number in range(1, count + 1):
@@ -57,15 +53,6 @@ def convert(input_path: Path, output_path: Path, log: RunLog) -> str:
                 "Check --input; labels that are plain text need no conversion."
             )
     return f"{count:,} records read from {input_path}, for {output_path}: {report}"
-
-
-def _open(path: Path) -> lmdb.Environment:
-    if not (path / "data.mdb").is_file():
-        raise DataError(f"There is no LMDB (a folder with data.mdb) at {path}; check --input.")
-    try:
-        return lmdb.open(str(path), readonly=True, lock=False, meminit=False)
-    except lmdb.Error as error:
-        raise DataError(f"The LMDB {path} can't be opened: {error}.") from None
 
 
 def _convert_record(

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from labelled_folder import read_ground_truth
-from lmdb_set import DataError
+from lmdb_file import DataError
+from lmdb_writer import LmdbWriter
 from preprocessing import UnreadableImageError, decode_image
-from tools.lmdb_writer import LmdbWriter
 
 SHOWN = 3
 

@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from engine.benchmarks import EIGHT
+from lmdb_writer import LmdbWriter
 from synthetic.fonts import NoFontsError, find_faces
 from synthetic.levels import LEVELS
 from synthetic.parallel import Record, RenderPool
 from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
-from tools.lmdb_writer import LmdbWriter
 
 EVALUATION_SETS = tuple(benchmark.name for benchmark in EIGHT)
 SETTINGS_FILE = "sample_data.json"

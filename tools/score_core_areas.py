@@ -20,7 +20,8 @@ from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, sc
 from engine.progress import Progress, RunLog
 from engine.report import markdown
 from label_filter import LabelFilter
-from lmdb_set import DataError, LmdbSet, find_lmdbs
+from lmdb_file import DataError
+from lmdb_set import LmdbSet, find_lmdbs
 from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
 from text import Charset

@@ -10,7 +10,7 @@ from char_boxes import BoxesError, CharBox
 from core_areas import draw_core_areas
 from dataset import EvaluationDataset, ImageFormat, evaluation_loader
 from label_filter import LabelFilter
-from lmdb_set import DataError
+from lmdb_file import DataError
 from text import Charset
 
 NO_LINE = "line is not an image with its characters and boxes"

@@ -7,8 +7,8 @@ import lmdb
 import pytest
 
 from char_boxes import MAX_BOXES, MAX_BYTES, BoxesError, CharBox, match_boxes, parse_boxes
+from lmdb_writer import LmdbWriter
 from text import Charset
-from tools.lmdb_writer import LmdbWriter
 
 SMALL = Charset.load("36")
 LARGE = Charset.load("94")

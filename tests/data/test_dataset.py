@@ -17,7 +17,8 @@ from dataset import (
     training_loader,
 )
 from label_filter import LabelFilter
-from lmdb_set import DataError, LmdbSet
+from lmdb_file import DataError
+from lmdb_set import LmdbSet
 from text import Charset
 
 FILTER = LabelFilter(Charset.load("36"), 25)

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from lmdb_writer import LmdbWriter
 from synthetic import Renderer
 from synthetic.words import BERT_VOCABULARY, GPT2_VOCABULARY, VocabularyWords
 from tools.describe_images import compare, main, measure, real_images, table
-from tools.lmdb_writer import LmdbWriter
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 REAL = SHARED / "real" / "training"

@@ -10,7 +10,8 @@ import pytest
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from engine.progress import RunLog
 from label_filter import LabelFilter
-from lmdb_set import DataError, LmdbSet
+from lmdb_file import DataError
+from lmdb_set import LmdbSet
 from text import Charset
 from tools.convert_reconstituted_st import convert, name_boxes
 

@@ -7,10 +7,11 @@ import pytest
 
 from label_filter import LabelFilter
 from labelled_folder import LabelledFolder, read_ground_truth
-from lmdb_set import DataError, LmdbSet
+from lmdb_file import DataError
+from lmdb_set import LmdbSet
+from lmdb_writer import LmdbWriter
 from text import Charset
 from tools.create_lmdb_dataset import create
-from tools.lmdb_writer import LmdbWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 FILTER = LabelFilter(Charset.load("94"), 25)

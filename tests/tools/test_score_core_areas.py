@@ -15,7 +15,8 @@ from torch import nn
 from core_areas import draw_core_areas
 from engine.core_area_score import NoCoreAreaError, score_core_areas
 from label_filter import LabelFilter
-from lmdb_set import DataError, LmdbSet
+from lmdb_file import DataError
+from lmdb_set import LmdbSet
 from models import create_model, preset_config
 from models.checkpoint import save_checkpoint
 from text import Charset

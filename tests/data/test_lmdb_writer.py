@@ -5,7 +5,7 @@ import json
 import lmdb
 import pytest
 
-from tools.lmdb_writer import LmdbWriter
+from lmdb_writer import LmdbWriter
 
 
 def read(path):
@@ -62,3 +62,51 @@ def test_nothing_is_overwritten(tmp_path):
         writer.write(b"image", "label")
     with pytest.raises(FileExistsError, match="remove it"), LmdbWriter(tmp_path / "set"):
         pass
+
+
+JOB = {"source": "here", "parts": [1, 2]}
+
+
+def interrupted(path, job=JOB):
+    """A writer that stops after two records, and one more since its checkpoint."""
+    with pytest.raises(KeyboardInterrupt), LmdbWriter(path, job=job) as writer:
+        writer.write(b"image 1", "a", [("a", 1, 2, 3, 4)])
+        writer.write(b"image 2", "b")
+        writer.checkpoint({"done": 2})
+        writer.write(b"image 3", "lost", [("l", 1, 2, 3, 4)])
+        raise KeyboardInterrupt
+
+
+def test_a_job_goes_on_from_its_last_checkpoint(tmp_path):
+    interrupted(tmp_path / "set")
+    with LmdbWriter(tmp_path / "set", job=JOB) as writer:
+        assert (writer.count, writer.progress) == (2, {"done": 2})
+        writer.write(b"image 3", "c")
+    assert read(tmp_path / "set") == {
+        b"num-samples": b"3",
+        b"image-000000001": b"image 1",
+        b"label-000000001": b"a",
+        b"boxes-000000001": b'[["a", 1, 2, 3, 4]]',
+        b"image-000000002": b"image 2",
+        b"label-000000002": b"b",
+        b"image-000000003": b"image 3",
+        b"label-000000003": b"c",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_the_beginning_of_another_job_is_not_mixed_in(tmp_path):
+    interrupted(tmp_path / "set")
+    with (
+        pytest.raises(FileExistsError, match="another job"),
+        LmdbWriter(tmp_path / "set", job={"source": "there"}),
+    ):
+        pass
+    with LmdbWriter(tmp_path / "set", job=JOB) as writer:
+        assert writer.count == 2
+
+
+def test_a_job_without_a_checkpoint_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), LmdbWriter(tmp_path / "set", job=JOB):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,118 @@
+"""An LMDB as a file: opening it safely, and its records as they are stored."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+
+
+class DataError(ValueError):
+    """Data that can't be used; the message names the path, what was found, and the cure."""
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """What the keys of a record hold, None for a key that is missing.
+
+    Attributes:
+        number: of the record, from 1.
+        image: an image file's bytes, `image-%09d`.
+        label: `label-%09d`.
+        boxes: `boxes-%09d`.
+
+    """
+
+    number: int
+    image: bytes | None
+    label: bytes | None
+    boxes: bytes | None
+
+
+def stored_record(transaction: lmdb.Transaction, number: int) -> StoredRecord:
+    """A record by its number."""
+    values = (transaction.get(b"%s-%09d" % (k, number)) for k in (b"image", b"label", b"boxes"))
+    return StoredRecord(number, *values)
+
+
+def open_environment(path: Path) -> lmdb.Environment:
+    """Open an LMDB folder for reading; the caller closes it.
+
+    Raises:
+        DataError: no LMDB, a damaged one, or one that was cut off.
+
+    """
+    file = Path(path) / "data.mdb"
+    if not file.is_file():
+        raise DataError(f"There is no LMDB (a folder with data.mdb) at {path}; check the path.")
+    try:
+        environment = lmdb.open(
+            str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=1024
+        )
+    except lmdb.Error as error:
+        raise DataError(f"The LMDB {path} can't be opened: {error}.") from None
+    whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = file.stat().st_size
+    # The last pages of a whole file may be missing where nothing is in them.
+    if size < whole and not _every_page_is_there(path):
+        environment.close()
+        raise DataError(
+            f"The LMDB {path} was cut off: {file.name} has {size:,} bytes of {whole:,}. Copy it "
+            "again; what is missing can't be mended."
+        )
+    return environment
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[lmdb.Transaction]:
+    """A transaction on an LMDB that nothing else in this process has open.
+
+    Raises:
+        DataError: as `open_environment`.
+
+    """
+    with open_environment(path) as environment, environment.begin() as transaction:
+        yield transaction
+
+
+# Reading a page beyond the end of a file kills a process, so another one tries.
+_READ_ALL = """
+import sys, lmdb
+with lmdb.open(sys.argv[1], readonly=True, lock=False) as environment:
+    with environment.begin(buffers=True) as transaction:
+        for _, value in transaction.cursor():
+            bytes(value[:1]), bytes(value[-1:])
+"""
+
+
+def _every_page_is_there(path: Path) -> bool:
+    command = [sys.executable, "-c", _READ_ALL, os.fspath(path)]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def count_records(transaction: lmdb.Transaction, path: Path) -> int:
+    """Records that an LMDB says it has, at most as many as it has entries.
+
+    Raises:
+        DataError: it does not say, or what it says is no number.
+
+    """
+    stored = transaction.get(b"num-samples")
+    if stored is None:
+        with transaction.cursor() as cursor:
+            first = [key for (key, _), _ in zip(cursor, range(3), strict=False)]
+        keys = [key.decode("utf-8", "replace") for key in first]
+        raise DataError(
+            f"The LMDB {path} has no entry num-samples; its first keys are "
+            f"{', '.join(keys) or 'none'}. Make it with tools/create_lmdb_dataset.py."
+        )
+    if not stored.isdigit() or len(stored) > 12:
+        raise DataError(
+            f"num-samples of the LMDB {path} is {stored[:20]!r}, not a count of records."
+        )
+    # A count beyond the entries that are there must not cost memory or time.
+    return min(int(stored), transaction.stat()["entries"])

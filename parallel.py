@@ -1,0 +1,72 @@
+"""One function over many items in several processes, results in order."""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import cv2
+
+AHEAD = 4  # items a process that may be finished or under way before their turn
+
+
+class WorkerPool:
+    """Processes that each get the function once; the same results whatever `jobs` is.
+
+    A context manager.
+
+    Args:
+        function: of one item; it, items and results must survive pickling where `jobs` > 1.
+        jobs: processes; 1 works in this one.
+
+    """
+
+    def __init__(self, function: Callable[[Any], Any], jobs: int):
+        self.function, self.jobs = function, jobs
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "WorkerPool":
+        if self.jobs > 1:
+            # Spawned, as a forked worker would inherit whatever LMDB the parent has open.
+            self._pool = ProcessPoolExecutor(
+                self.jobs,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(self.function,),
+            )
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The function's result for each item, in order; items are taken as they are needed."""
+        if self._pool is None:
+            yield from map(self.function, items)
+            return
+        # A few ahead only: a slow reader must not fill the memory with finished ones.
+        waiting = deque()
+        for item in items:
+            waiting.append(self._pool.submit(_work, item))
+            if len(waiting) > AHEAD * self.jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+_function: Callable[[Any], Any] | None = None
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    global _function
+    # Ctrl-C reaches the whole group; the parent alone decides, and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    _function = function
+
+
+def _work(item: Any) -> Any:
+    return _function(item)
