@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from augmentation import Augmenter
 from char_boxes import BoxesError
 from core_areas import draw_core_areas
+from engine.progress import RunLog
 from label_filter import FilterReport, LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, close_environments, select_lmdbs
@@ -331,6 +332,7 @@ def open_sources(
     label_filter: LabelFilter,
     usage_ratio: float = 1.0,
     boxes: bool = False,
+    log: RunLog | None = None,
 ) -> tuple[list[Source], list[float]]:
     """Sources of `--select_data` (MJ-ST) and their shares of a batch (`--batch_ratio`, or equal).
 
@@ -340,6 +342,7 @@ def open_sources(
         label_filter: decides which records are used.
         usage_ratio: the part of each LMDB that is used.
         boxes: character boxes will be needed.
+        log: as in `LmdbSet`.
 
     Raises:
         DataError: a folder that is missing or empty, shares that don't fit, nothing left, boxes
@@ -362,7 +365,10 @@ def open_sources(
     sources = [
         Source(
             name,
-            [LmdbSet(path, label_filter, usage_ratio, boxes) for path in select_lmdbs(root, name)],
+            [
+                LmdbSet(path, label_filter, usage_ratio, boxes, log)
+                for path in select_lmdbs(root, name)
+            ],
         )
         for name in names
     ]

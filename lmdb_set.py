@@ -13,10 +13,11 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
-from label_filter import FilterReport, LabelFilter
+from char_boxes import CharBox, match_boxes, parse_boxes
+from engine.progress import RunLog
+from label_filter import LabelFilter
 from lmdb_file import DataError, count_records, open_environment
-from official_labels import is_official_label, read_official_label
+from record_index import read_label, record_index
 
 # One environment a path and process: LMDB refuses a second, and they must not cross a fork.
 _environments: dict[Path, tuple[int, lmdb.Environment]] = {}
@@ -47,6 +48,11 @@ class LmdbSet:
         label_filter: decides which records are used.
         usage_ratio: the first part of them, in (0, 1].
         boxes: count the records that have character boxes.
+        log: told of a first pass over the labels that takes a while; None for no lines.
+
+    Attributes:
+        numbers: of the records, ascending, uint32.
+        report: of the filter.
 
     Raises:
         DataError: not an LMDB of this format, or nothing is left.
@@ -59,60 +65,49 @@ class LmdbSet:
         label_filter: LabelFilter,
         usage_ratio: float = 1.0,
         boxes: bool = False,
+        log: RunLog | None = None,
     ):
         self.path = Path(path)
         # One file under two spellings is still one environment.
         self._resolved = self.path.resolve()
         self.charset = label_filter.charset
-        self.report = FilterReport()
+        log = log or RunLog(enabled=False)
         with _environment(self._resolved).begin() as transaction:
             self.declared = count_records(transaction, self.path)
             self.stand_in = _note(transaction.get(b"stand-in"))
-            self.numbers = self._scan(transaction, label_filter)
-        if not len(self.numbers):
+            index = record_index(self._resolved, transaction, self.declared, label_filter, log)
+        self.report = index.report
+        if not len(index.numbers):
             raise DataError(label_filter.nothing_left(self.path, self.declared, self.report))
-        used = max(1, int(len(self.numbers) * usage_ratio))
-        self.report.leave_out(len(self.numbers) - used, "beyond --total_data_usage_ratio")
-        self.numbers = self.numbers[:used]
-        self.report.kept = len(self.numbers)
+        used = max(1, int(len(index.numbers) * usage_ratio))
+        self.report.leave_out(len(index.numbers) - used, "beyond --total_data_usage_ratio")
+        self.numbers = index.numbers[:used]
+        self.report.kept = used
         if boxes:
-            self.report.with_boxes = self._count_boxes()
+            last = self.numbers[-1]
+            self.report.with_boxes = int(np.searchsorted(index.boxed, last, side="right"))
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def _scan(self, transaction: lmdb.Transaction, label_filter: LabelFilter) -> np.ndarray:
-        """Numbers of the records to use, uint32."""
-        kept = np.zeros(self.declared, dtype=bool)
-        for number in range(1, self.declared + 1):
-            stored = transaction.get(b"label-%09d" % number)
-            if stored is None:
-                self.report.drop("no label", f"label-{number:09d}")
-                continue
-            try:
-                label, _ = _read_label(stored)
-            except UnicodeDecodeError:
-                self.report.drop("label is not UTF-8", f"label-{number:09d}")
-                continue
-            except BoxesError as error:
-                self.report.drop(error.reason, f"label-{number:09d}")
-                continue
-            kept[number - 1] = label_filter.accepts(label, self.report)
-        return np.flatnonzero(kept).astype(np.uint32) + np.uint32(1)
+    def __getstate__(self) -> dict:
+        # Spawned workers map the file themselves instead of getting a copy of it each.
+        state = dict(vars(self))
+        if isinstance(self.numbers, np.memmap):
+            state["numbers"] = (self.numbers.filename, len(self.numbers))
+        return state
 
-    def _count_boxes(self) -> int:
-        with _environment(self._resolved).begin(buffers=True) as transaction:
-            return sum(
-                transaction.get(b"boxes-%09d" % number) is not None
-                or is_official_label(bytes(transaction.get(b"label-%09d" % number)[:1]))
-                for number in self.numbers
-            )
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        if isinstance(self.numbers, tuple):
+            file, used = self.numbers
+            self.numbers = np.load(file, mmap_mode="r", allow_pickle=False)[:used]
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record."""
         with _environment(self._resolved).begin() as transaction:
             image = transaction.get(b"image-%09d" % number)
-            label, _ = _read_label(transaction.get(b"label-%09d" % number))
+            label, _ = read_label(transaction.get(b"label-%09d" % number))
         return image, self.charset.normalize(label).text
 
     def read_with_boxes(self, number: int) -> tuple[bytes | None, str, tuple[CharBox, ...] | None]:
@@ -124,20 +119,13 @@ class LmdbSet:
         """
         with _environment(self._resolved).begin() as transaction:
             image = transaction.get(b"image-%09d" % number)
-            label, boxes = _read_label(transaction.get(b"label-%09d" % number))
+            label, boxes = read_label(transaction.get(b"label-%09d" % number))
             stored = transaction.get(b"boxes-%09d" % number)
         if stored is not None:
             boxes = parse_boxes(stored)
         if boxes is not None:
             boxes = match_boxes(boxes, label, self.charset)
         return image, self.charset.normalize(label).text, boxes
-
-
-def _read_label(stored: bytes) -> tuple[str, tuple[CharBox, ...] | None]:
-    """Label as annotated, and its boxes where it holds them, as in official LMDBs."""
-    if is_official_label(stored):
-        return read_official_label(stored)
-    return stored.decode("utf-8"), None
 
 
 def _note(stored: bytes | None) -> dict | None:
@@ -208,7 +196,10 @@ def select_lmdbs(root: Path | str, name: str) -> list[Path]:
 
 
 def open_evaluation_sets(
-    root: Path | str, label_filter: LabelFilter, names: Collection[str] | None = None
+    root: Path | str,
+    label_filter: LabelFilter,
+    names: Collection[str] | None = None,
+    log: RunLog | None = None,
 ) -> dict[str, LmdbSet]:
     """Every LMDB below a root, by its folder's name (by its path, where two share a name).
 
@@ -216,6 +207,7 @@ def open_evaluation_sets(
         root: the folder.
         label_filter: decides which records are compared.
         names: only folders of these names; None for all.
+        log: as in `LmdbSet`.
 
     Raises:
         DataError: none is there.
@@ -235,5 +227,5 @@ def open_evaluation_sets(
     for path in paths:
         unique = plain.count(path.name) == 1
         name = path.name if unique else path.relative_to(root).as_posix()
-        sets[name] = LmdbSet(path, label_filter)
+        sets[name] = LmdbSet(path, label_filter, log=log)
     return sets

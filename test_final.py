@@ -47,7 +47,7 @@ def score(path: Path, options: Namespace, process: Process, log: RunLog) -> list
         sets = {Path(options.eval_data).name: LabelledFolder(options.eval_data, label_filter)}
     else:
         names = [b.name for b in SIX] if options.fast_acc else None
-        sets = open_evaluation_sets(options.eval_data, label_filter, names)
+        sets = open_evaluation_sets(options.eval_data, label_filter, names, log)
     log(f"{config.name} from {path}; {device_line(process.device)}; torch {torch.__version__}")
     log(protocol_line(charset))
     for name, opened in sets.items():

@@ -70,17 +70,22 @@ def train(options: Namespace, process: Process) -> None:
 
     charset = Charset(config.characters)
     filtering = not options.data_filtering_off
-    sources, ratios = open_sources(
-        options.train_data,
-        options.select_data,
-        options.batch_ratio,
-        LabelFilter(charset, config.max_length, filtering),
-        options.total_data_usage_ratio,
-        boxes,
-    )
-    validation_sets = open_evaluation_sets(
-        options.valid_data, LabelFilter(charset, config.max_length, filtering, trainable=False)
-    )
+    opening = RunLog(enabled=process.local_rank == 0)
+    with process.first_of_machine_first():
+        sources, ratios = open_sources(
+            options.train_data,
+            options.select_data,
+            options.batch_ratio,
+            LabelFilter(charset, config.max_length, filtering),
+            options.total_data_usage_ratio,
+            boxes,
+            opening,
+        )
+        validation_sets = open_evaluation_sets(
+            options.valid_data,
+            LabelFilter(charset, config.max_length, filtering, trainable=False),
+            log=opening,
+        )
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
     folder = RunFolder(options.saved_path, name)

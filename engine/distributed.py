@@ -37,6 +37,16 @@ class Process:
             dist.all_reduce(values)
         return values
 
+    @contextmanager
+    def first_of_machine_first(self) -> Iterator[None]:
+        """The first process of each machine does this before the others, who find its files."""
+        waits = self.world_size > 1
+        if waits and self.local_rank != 0:
+            dist.barrier()
+        yield
+        if waits and self.local_rank == 0:
+            dist.barrier()
+
     def share_buffers(self, model: nn.Module) -> None:
         """Give every process the first one's buffers.
 
