@@ -1,0 +1,62 @@
+"""The loader's bench: its stages are the loader's own, and its figures add up."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from dataset import MixingSampler, Source, TrainingDataset, training_loader
+from label_filter import LabelFilter
+from lmdb_set import LmdbSet
+from text import Charset
+from tools import bench_data
+
+
+@pytest.fixture
+def words(tmp_path, make_lmdb, encode_image):
+    records = [(encode_image(word, form="JPEG"), word) for word in ("cat", "dog", "sun")]
+    return make_lmdb(tmp_path / "words", records)
+
+
+def test_the_last_stage_is_what_the_loader_gives(words):
+    opened = LmdbSet(words, LabelFilter(Charset.load("36"), 25))
+    sampler = MixingSampler([3], [3], seed=1)
+    indices = [index for _, index, _ in sampler.keys(0)]
+    dataset = TrainingDataset([Source("data", [opened])], bench_data.FORMAT, None)
+    loaded = next(iter(training_loader(dataset, sampler, workers=0)))
+    for stages in (bench_data.our_stages, bench_data.plain_stages):
+        made = stages(opened)["collate", False](indices)
+        assert torch.equal(getattr(made, "images", made), loaded.images)
+
+
+def test_figures_are_printed_and_kept(words, tmp_path, capsys, monkeypatch, one_thread):
+    # The affinity would stay with the other tests of this process.
+    monkeypatch.delattr(bench_data.os, "sched_setaffinity", raising=False)
+    file = tmp_path / "bench.json"
+    arguments = ["--data", str(words), "--images", "150", "--rounds", "2", "--json", str(file)]
+    bench_data.main([*arguments, "--gpu_rate", "1e6"])
+    rows = json.loads(file.read_text())
+    ours = [row for row in rows if row["path"] == "ours"]
+    order = [(row["stage"], row["augmentation"]) for row in ours]
+    assert order == [
+        ("read", False),
+        ("decode", False),
+        ("resize", False),
+        ("collate", False),
+        ("randaug", True),
+        ("collate", True),
+    ]
+    rates = {key: row["images_per_s_core"] for key, row in zip(order, ours, strict=True)}
+    assert min(rates.values()) > 0
+    assert len(rows) == 12
+    shown = capsys.readouterr().out
+    assert f"needs {math.ceil(1e6 / rates['collate', True])} such core" in shown
+
+
+def test_data_that_cannot_be_read_is_named(tmp_path, make_lmdb, capsys):
+    make_lmdb(tmp_path / "bad", [(b"no image", "cat")])
+    for place, message in (("missing", "is missing"), ("bad", "Record 1 of")):
+        with pytest.raises(SystemExit, match="2"):
+            bench_data.main(["--data", str(tmp_path / place)])
+        assert message in capsys.readouterr().err

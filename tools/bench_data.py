@@ -1,0 +1,237 @@
+"""How many images a second a core loads, stage by stage, and how many cores a GPU then needs.
+
+python3 tools/bench_data.py --data data/training/MJ --gpu_rate 5000
+
+Stages are cumulative: read, decode, resize, randaug (at the default settings), collate. "ours" is
+what training does; "plain" is Pillow and torchvision as one would write it first (its RandAugment
+has other, lighter operations). Both run on one core in this process, taking turns; medians of the
+rounds, by processor time.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import torch
+from torchvision.transforms import v2 as transforms
+
+from augmentation import Augmenter
+from dataset import ImageFormat, Source, TrainingDataset, collate
+from engine.argument_types import above_zero, positive
+from engine.progress import RunLog
+from engine.report import markdown
+from label_filter import LabelFilter
+from lmdb_file import DataError
+from lmdb_set import LmdbSet, find_lmdbs
+from lmdb_writer import LmdbWriter
+from preprocessing import UnreadableImageError, decode_image, resize_image
+from synthetic.fonts import find_faces
+from synthetic.parallel import RenderPool
+from synthetic.renderer import Renderer
+from text import Charset
+
+BATCH = 100
+FORMAT = ImageFormat()
+INTACT = 0.5  # the default of --intact_prob, and --augs_num is 3
+Work = Callable[[Sequence[int]], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage's figure.
+
+    Attributes:
+        path: ours or plain.
+        stage: up to which a record is brought.
+        augmentation: whether `randaug` is among the stages before.
+        images_per_s_core: median over the rounds.
+
+    """
+
+    path: str
+    stage: str
+    augmentation: bool
+    images_per_s_core: float
+
+
+def our_stages(opened: LmdbSet) -> dict[tuple[str, bool], Work]:
+    """What training does with a batch of records, up to each stage."""
+    source = Source("data", [opened])
+    plain = TrainingDataset([source], FORMAT, None)
+    augmented = TrainingDataset([source], FORMAT, Augmenter(intact_probability=INTACT))
+
+    def read(indices: Sequence[int]) -> list[bytes]:
+        return [opened.read(int(opened.numbers[i]))[0] for i in indices]
+
+    def decode(indices: Sequence[int]) -> list:
+        return [decode_image(image) for image in read(indices)]
+
+    def resize(indices: Sequence[int]) -> list:
+        size = FORMAT.height, FORMAT.width, FORMAT.keep_ratio
+        return [resize_image(image, *size) for image in decode(indices)]
+
+    def samples(dataset: TrainingDataset, indices: Sequence[int]) -> list:
+        return [dataset[(0, i, 0)] for i in indices]
+
+    return {
+        ("read", False): read,
+        ("decode", False): decode,
+        ("resize", False): resize,
+        ("collate", False): lambda indices: collate(samples(plain, indices), FORMAT),
+        ("randaug", True): partial(samples, augmented),
+        ("collate", True): lambda indices: collate(samples(augmented, indices), FORMAT),
+    }
+
+
+def plain_stages(opened: LmdbSet) -> dict[tuple[str, bool], Work]:
+    """The same with Pillow and torchvision."""
+    shape = transforms.Resize((FORMAT.height, FORMAT.width), transforms.InterpolationMode.BICUBIC)
+    augment = transforms.RandomApply([transforms.RandAugment(num_ops=3)], p=1 - INTACT)
+    to_tensor = transforms.PILToTensor()
+    ours = our_stages(opened)
+    decode = ours["decode", False]
+
+    def resize(indices: Sequence[int]) -> list:
+        return [shape(image) for image in decode(indices)]
+
+    def randaug(indices: Sequence[int]) -> list:
+        return [augment(image) for image in resize(indices)]
+
+    def stack(stage: Work, indices: Sequence[int]) -> torch.Tensor:
+        return torch.stack([to_tensor(image) for image in stage(indices)])
+
+    return {
+        ("read", False): ours["read", False],
+        ("decode", False): decode,
+        ("resize", False): resize,
+        ("collate", False): partial(stack, resize),
+        ("randaug", True): randaug,
+        ("collate", True): partial(stack, randaug),
+    }
+
+
+def measure(opened: LmdbSet, images: int, rounds: int, log: RunLog) -> list[Row]:
+    """Figures of both paths.
+
+    Args:
+        opened: the records; they are taken from the first on, again and again.
+        images: a stage and round.
+        rounds: of which the median is taken.
+        log: takes a line a round.
+
+    """
+    paths = {"ours": our_stages(opened), "plain": plain_stages(opened)}
+    batches = [
+        [i % len(opened) for i in range(start, min(start + BATCH, images))]
+        for start in range(0, images, BATCH)
+    ]
+    rates: dict[tuple[str, str, bool], list[float]] = {}
+    for number in range(rounds + 1):
+        for stage in paths["ours"]:
+            for path, stages in paths.items():
+                started = time.process_time()
+                for indices in batches[: 1 if number == 0 else None]:
+                    stages[stage](indices)
+                rate = images / (time.process_time() - started)
+                if number:  # the first one warms up
+                    rates.setdefault((path, *stage), []).append(rate)
+        if number:
+            log(f"round {number} of {rounds}")
+    return [Row(*key, round(statistics.median(found), 1)) for key, found in rates.items()]
+
+
+def report(rows: Sequence[Row], gpu_rates: Sequence[float]) -> str:
+    """Both paths as a table, and what a GPU needs."""
+    found = {(row.path, row.stage, row.augmentation): row.images_per_s_core for row in rows}
+    table = []
+    for row in rows:
+        if row.path != "ours":
+            continue
+        ours = row.images_per_s_core
+        plain = found["plain", row.stage, row.augmentation]
+        name = f"{row.stage}, augmented" if row.augmentation else row.stage
+        table.append([name, f"{ours:,.0f}", f"{plain:,.0f}", f"{ours / plain:.2f}"])
+    lines = [markdown(["up to", "ours, images/s a core", "plain", "ours / plain"], table)]
+    without, augmented = (found["ours", "collate", on] for on in (False, True))
+    lines += [
+        f"A GPU that trains on {rate:,.0f} images/s needs {math.ceil(rate / augmented)} such "
+        f"core(s) (--workers) with RandAug, {math.ceil(rate / without)} without."
+        for rate in gpu_rates
+    ]
+    return "\n".join(lines)
+
+
+def rendered(folder: Path, count: int) -> Path:
+    """Words of the normal level to load where no data is given."""
+    path = folder / "words"
+    renderer = Renderer("normal", fonts=find_faces(system_fonts=False))
+    with LmdbWriter(path) as writer, RenderPool(renderer, 1) as pool:
+        for record in pool.records(0, count):
+            writer.write(record.image, record.text)
+    return path
+
+
+def usable(opened: LmdbSet) -> LmdbSet:
+    """The set, if its first image can be read: a bench of losses would tell nothing."""
+    number = int(opened.numbers[0])
+    try:
+        decode_image(opened.read(number)[0] or b"")
+    except UnreadableImageError as error:
+        raise DataError(f"Record {number} of {opened.path} can't be read ({error}).") from None
+    return opened
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--data", type=Path, help="folder with an LMDB, the first of several (default: rendered)"
+    )
+    parser.add_argument(
+        "--images", type=positive, default=2000, help="a stage and round (default: 2000)"
+    )
+    parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
+    parser.add_argument(
+        "--gpu_rate",
+        type=above_zero,
+        nargs="*",
+        default=[1000.0, 5000.0],
+        help="images/s that a GPU trains on; its cores are counted (default: 1000 5000)",
+    )
+    parser.add_argument("--json", type=Path, help="file for the figures (default: none)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    log = RunLog()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            place = find_lmdbs(options.data)[0] if options.data else None
+            place = place or rendered(Path(folder), options.images)
+            opened = usable(LmdbSet(place, LabelFilter(Charset.load("36"), 25), log=log))
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        rows = measure(opened, options.images, options.rounds, log)
+    log(report(rows, options.gpu_rate))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
