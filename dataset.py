@@ -6,7 +6,7 @@ decide who computes it. Workers hand over uint8, the device makes floats.
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,15 @@ from typing import Protocol
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from augmentation import Augmenter
 from char_boxes import BoxesError
 from core_areas import draw_core_areas
-from engine.progress import RunLog
-from label_filter import FilterReport, LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet, close_environments, select_lmdbs
+from label_filter import FilterReport
+from lmdb_set import close_environments
 from models import ModelConfig
 from preprocessing import (
     UnreadableImageError,
@@ -33,7 +32,8 @@ from preprocessing import (
     resize_image,
     to_array,
 )
-from sampling import KeyedPermutation
+from sampling import MixingSampler
+from sources import RenderedSource, Source
 
 # A set in which this many records in a row can't be read is not training data.
 MAX_UNREADABLE_IN_A_ROW = 1000
@@ -125,33 +125,16 @@ def collate(
 
 
 class RecordSet(Protocol):
-    """Labelled images by record number: an `LmdbSet`, a `LabelledFolder` or a `BoxedFolder`."""
+    """Labelled images by record number: an `LmdbSet`, a `LabelledFolder`, a `BoxedFolder`, or,
+    for training, a `RenderedSource`."""
 
     path: Path
     numbers: np.ndarray
     report: FilterReport
     stand_in: dict | None
 
-    def read(self, number: int) -> tuple[bytes | None, str]:
-        """Image bytes, None where there are none, and normalised label."""
-
-
-class Source:
-    """All LMDBs of one name of `--select_data`, as one row of records."""
-
-    def __init__(self, name: str, sets: Sequence[LmdbSet]):
-        self.name = name
-        self.sets = list(sets)
-        self._ends = np.cumsum([len(s) for s in self.sets])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def locate(self, index: int) -> tuple[LmdbSet, int]:
-        """Set and record number of an index."""
-        which = int(np.searchsorted(self._ends, index, side="right"))
-        start = int(self._ends[which - 1]) if which else 0
-        return self.sets[which], int(self.sets[which].numbers[index - start])
+    def read(self, number: int) -> tuple[bytes | Image.Image | None, str]:
+        """Image or its bytes, None where there are none, and normalised label."""
 
 
 def _read_record(
@@ -206,7 +189,7 @@ class TrainingDataset(Dataset):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[Source | RenderedSource],
         image_format: ImageFormat,
         augmenter: Augmenter | None,
         core_areas: bool = False,
@@ -220,15 +203,17 @@ class TrainingDataset(Dataset):
         source_number, index, epoch = key
         source = self.sources[source_number]
         passed_over: list[str] = []
-        for step in range(min(len(source), MAX_UNREADABLE_IN_A_ROW)):
-            position = (index + step) % len(source)
-            lmdb_set, number = source.locate(position)
+        for step in range(min(source.size or math.inf, MAX_UNREADABLE_IN_A_ROW)):
+            position = index + step
+            if source.size is not None:
+                position %= source.size
+            records, number = source.locate(position)
             try:
                 pixels, text, core_area = _read_record(
-                    lmdb_set, number, self.image_format, self.core_areas
+                    records, number, self.image_format, self.core_areas
                 )
             except (UnreadableImageError, BoxesError) as error:
-                passed_over.append(f"{lmdb_set.path} record {number}: {error}")
+                passed_over.append(f"{records.path} record {number}: {error}")
                 continue
             if self.augmenter is not None:
                 sample = (source_number << 40) + position
@@ -280,110 +265,6 @@ class EvaluationDataset(Dataset):
             line = f"{self.records.path} record {number}: {error}"
             return Sample(None, "", passed_over=(line,))
         return _to_sample(*read, self.image_format.width)
-
-
-class MixingSampler(Sampler):
-    """Endless batches that hold the same number of each source.
-
-    Batch b of rank r takes the positions (b * ranks + r) * count … of each source's own endless
-    stream; an epoch of a source is a permutation of its records, another one each time.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        counts: Sequence[int],
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        first_batch: int = 0,
-    ):
-        self.sizes, self.counts, self.seed = list(sizes), list(counts), seed
-        self.rank, self.world_size, self.first_batch = rank, world_size, first_batch
-
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        batch = self.first_batch
-        while True:
-            yield self.keys(batch)
-            batch += 1
-
-    def keys(self, batch: int) -> list[tuple[int, int, int]]:
-        """(source, index, epoch) of a batch's samples."""
-        keys = []
-        for source, (size, count) in enumerate(zip(self.sizes, self.counts, strict=True)):
-            first = (batch * self.world_size + self.rank) * count
-            positions = np.arange(first, first + count)
-            for epoch in range(first // size, (first + count - 1) // size + 1):
-                inside = positions[positions // size == epoch] % size
-                permutation = KeyedPermutation(size, (self.seed, source, epoch))
-                keys += [(source, int(i), epoch) for i in permutation(inside)]
-        return keys
-
-
-def batch_counts(batch_size: int, ratios: Sequence[float]) -> list[int]:
-    """Images of each source in a batch: its share, rounded, at least one (reference facts, 7)."""
-    return [max(round(batch_size * ratio), 1) for ratio in ratios]
-
-
-def open_sources(
-    root: Path | str,
-    select_data: str,
-    batch_ratio: str | None,
-    label_filter: LabelFilter,
-    usage_ratio: float = 1.0,
-    boxes: bool = False,
-    log: RunLog | None = None,
-) -> tuple[list[Source], list[float]]:
-    """Sources of `--select_data` (MJ-ST) and their shares of a batch (`--batch_ratio`, or equal).
-
-    Args:
-        root: folder with the LMDBs.
-        select_data, batch_ratio: the options.
-        label_filter: decides which records are used.
-        usage_ratio: the part of each LMDB that is used.
-        boxes: character boxes will be needed.
-        log: as in `LmdbSet`.
-
-    Raises:
-        DataError: a folder that is missing or empty, shares that don't fit, nothing left, boxes
-            that are needed and not there.
-
-    """
-    names = select_data.split("-")
-    shares = batch_ratio.split("-") if batch_ratio else [str(1 / len(names))] * len(names)
-    if len(names) != len(shares):
-        raise DataError(
-            f"--batch_ratio {batch_ratio} has {len(shares)} shares for the {len(names)} parts of "
-            f"--select_data {select_data}; give one for each."
-        )
-    try:
-        ratios = [float(share) for share in shares]
-    except ValueError:
-        ratios = [0.0]
-    if not all(0 < ratio < math.inf for ratio in ratios):
-        raise DataError(f"--batch_ratio {batch_ratio} must hold numbers above 0, as in 0.5-0.5.")
-    sources = [
-        Source(
-            name,
-            [
-                LmdbSet(path, label_filter, usage_ratio, boxes, log)
-                for path in select_lmdbs(root, name)
-            ],
-        )
-        for name in names
-    ]
-    if boxes and not any(s.report.with_boxes for source in sources for s in source.sets):
-        raise DataError(
-            f"No record of --select_data {select_data} below {root} has character boxes, which "
-            "core areas are drawn from (keys boxes-%09d; data/README.md tells more). Add a set "
-            "that has them, or train without --is_mask_supervision and --guidance_weight."
-        )
-    return sources, ratios
-
-
-def merge_reports(sources: Sequence[Source]) -> Mapping[str, FilterReport]:
-    """What was kept and dropped, by LMDB path."""
-    return {str(s.path): s.report for source in sources for s in source.sets}
 
 
 def _start_worker(_worker: int) -> None:

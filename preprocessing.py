@@ -13,20 +13,23 @@ class UnreadableImageError(ValueError):
     """Bytes that are no image, or one that must not be decoded; the message says why."""
 
 
-def decode_image(source: bytes | Path, channels: int = 3) -> Image.Image:
-    """Decode to RGB (3 channels) or grey (1).
+def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image.Image:
+    """Decode to RGB (3 channels) or grey (1); what is decoded already is brought to that.
 
     Raises:
         UnreadableImageError: not an image, truncated, empty, or of so many pixels that decoding
             it would exhaust memory.
 
     """
+    mode = "RGB" if channels == 3 else "L"
+    if isinstance(source, Image.Image):
+        return source.convert(mode)
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF data is no news
             with Image.open(opened) as image:
-                return image.convert("RGB" if channels == 3 else "L")
+                return image.convert(mode)
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
         raise

@@ -1,8 +1,9 @@
-"""Shuffling without memory: a permutation that is computed, not stored."""
+"""Which samples are in which batch: shuffled without memory, sources mixed exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from torch.utils.data import Sampler
 
 _ROUNDS = 6
 
@@ -43,3 +44,52 @@ def _mix(values: np.ndarray) -> np.ndarray:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
+
+
+class MixingSampler(Sampler):
+    """Endless batches that hold the same number of each source.
+
+    Batch b of rank r takes the positions (b * ranks + r) * count … of each source's own endless
+    stream; an epoch of a source is a permutation of its records, another one each time.
+
+    Args:
+        sizes: records of each source; None for one without end, which is taken as it comes.
+        counts: of each source in a batch.
+        seed: of the permutations.
+        rank, world_size: which process this is, and of how many.
+        first_batch: where to start.
+
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int | None],
+        counts: Sequence[int],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        first_batch: int = 0,
+    ):
+        self.sizes, self.counts, self.seed = list(sizes), list(counts), seed
+        self.rank, self.world_size, self.first_batch = rank, world_size, first_batch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        batch = self.first_batch
+        while True:
+            yield self.keys(batch)
+            batch += 1
+
+    def keys(self, batch: int) -> list[tuple[int, int, int]]:
+        """(source, index, epoch) of a batch's samples."""
+        keys = []
+        for source, (size, count) in enumerate(zip(self.sizes, self.counts, strict=True)):
+            first = (batch * self.world_size + self.rank) * count
+            if size is None:
+                keys += [(source, index, 0) for index in range(first, first + count)]
+                continue
+            positions = np.arange(first, first + count)
+            for epoch in range(first // size, (first + count - 1) // size + 1):
+                inside = positions[positions // size == epoch] % size
+                permutation = KeyedPermutation(size, (self.seed, source, epoch))
+                keys += [(source, int(i), epoch) for i in permutation(inside)]
+        return keys

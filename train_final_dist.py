@@ -11,15 +11,7 @@ import numpy as np
 import torch
 
 from augmentation import Augmenter
-from dataset import (
-    ImageFormat,
-    MixingSampler,
-    TrainingDataset,
-    batch_counts,
-    merge_reports,
-    open_sources,
-    training_loader,
-)
+from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, Process, distributed
 from engine.evaluation import Evaluator, protocol_line
 from engine.options import (
@@ -32,6 +24,7 @@ from engine.options import (
 from engine.progress import RunLog
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.step import NonFiniteLossError
+from engine.stream_options import stream_settings
 from engine.training import Plan, Trainer
 from label_filter import LabelFilter
 from lmdb_file import DataError
@@ -40,6 +33,8 @@ from models import ConfigError, build_model, config_codecs
 from models.adapt import load_adapted
 from models.checkpoint import CheckpointError, load_checkpoint, load_strictly
 from models.pretrained import PretrainedWeightsError
+from sampling import MixingSampler
+from sources import Selection, batch_counts, open_sources
 from text import Charset
 from utils import fail, get_args
 
@@ -70,16 +65,20 @@ def train(options: Namespace, process: Process) -> None:
 
     charset = Charset(config.characters)
     filtering = not options.data_filtering_off
+    selection = Selection(
+        options.train_data,
+        options.select_data,
+        options.batch_ratio,
+        options.total_data_usage_ratio,
+        boxes,
+        stream_settings(options, "synthetic_"),
+        options.manualSeed,
+    )
+    ratios = selection.ratios()
     opening = RunLog(enabled=process.local_rank == 0)
     with process.first_of_machine_first():
-        sources, ratios = open_sources(
-            options.train_data,
-            options.select_data,
-            options.batch_ratio,
-            LabelFilter(charset, config.max_length, filtering),
-            options.total_data_usage_ratio,
-            boxes,
-            opening,
+        sources = open_sources(
+            selection, LabelFilter(charset, config.max_length, filtering), opening
         )
         validation_sets = open_evaluation_sets(
             options.valid_data,
@@ -118,7 +117,10 @@ def train(options: Namespace, process: Process) -> None:
         )
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     described = ", ".join(f"{k} {v}" for k, v in versions().items())
-    shares = ", ".join(f"{s.name} {c} of {len(s):,}" for s, c in zip(sources, counts, strict=True))
+    shares = ", ".join(
+        f"{s.name} {c} of {'an endless stream' if s.size is None else f'{s.size:,}'}"
+        for s, c in zip(sources, counts, strict=True)
+    )
     log(f"{device_line(process.device)}; {described}")
     log(f"{parameters:,} trainable parameters; matrix products: {options.amp}")
     log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in weights.items() if w))
@@ -129,8 +131,9 @@ def train(options: Namespace, process: Process) -> None:
     if plan.optimization.optimizer == "adam" and plan.optimization.lr >= 0.1:
         log(f"warning: --lr {plan.optimization.lr} is far too high for Adam; 0.001 is usual")
     log(protocol_line(charset))
-    for path, report in merge_reports(sources).items():
-        log(f"training {path}: {report}")
+    for source in sources:
+        for path, report in source.describe().items():
+            log(f"training {path}: {report}")
     for name, lmdb_set in validation_sets.items():
         log(f"validation {name}: {lmdb_set.report}")
 
@@ -140,7 +143,7 @@ def train(options: Namespace, process: Process) -> None:
     augmenter = Augmenter(**augmentation) if augmentation else None
     dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
     sampler = MixingSampler(
-        [len(s) for s in sources], counts, options.manualSeed, process.rank, process.world_size
+        [s.size for s in sources], counts, options.manualSeed, process.rank, process.world_size
     )
     on_gpu = process.device.type == "cuda"
     best = trainer.run(training_loader(dataset, sampler, options.workers, on_gpu))

@@ -25,6 +25,7 @@ from engine.argument_types import (
 from engine.optimization import SCHEDULES
 from engine.options import DEFAULT_MODELS
 from engine.step import AMP_TYPES
+from engine.stream_options import add_stream_options
 from models import GRANULARITIES, list_models
 from modules.core_area import FORMS
 
@@ -204,12 +205,16 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
-    group.add_argument("--train_data", required=True, help="folder with the training LMDBs")
+    group.add_argument(
+        "--train_data",
+        help="folder with the training LMDBs; needed unless --select_data is synthetic alone",
+    )
     group.add_argument("--valid_data", required=True, help="folder with the validation LMDBs")
     group.add_argument(
         "--select_data",
         default="MJ-ST",
-        help="folders below --train_data to mix, joined by dashes; / for all (default: MJ-ST)",
+        help="folders below --train_data to mix, joined by dashes; / for all; synthetic for words "
+        "that are rendered while training (default: MJ-ST)",
     )
     group.add_argument(
         "--batch_ratio", help="their shares of a batch, as in 0.5-0.5 (default: equal shares)"
@@ -221,6 +226,11 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         help="part of each LMDB to use, 0 to 1 (default: 1.0)",
     )
     _add_filter_option(parser)
+
+    group = parser.add_argument_group(
+        "rendered words", "With synthetic in --select_data: an endless stream, each word once."
+    )
+    add_stream_options(group, "normal", "synthetic_")
 
     group = parser.add_argument_group("run")
     group.add_argument("--saved_model", help="checkpoint to start from (default: none)")

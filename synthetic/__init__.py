@@ -8,9 +8,10 @@ cut, shuffled, resumed and spread over workers at will. Imports nothing else of 
 >>> word.image.shape, word.text, word.boxes[0]
 """
 
-from synthetic.fonts import Face, find_faces
+from synthetic.fonts import Face, NoFontsError, find_faces
 from synthetic.levels import LEVELS, Look
 from synthetic.renderer import RenderedWord, Renderer
+from synthetic.settings import StreamSettings
 from synthetic.words import EASY_WORDS, EasyWords, VocabularyWords
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "EasyWords",
     "Face",
     "Look",
+    "NoFontsError",
     "RenderedWord",
     "Renderer",
+    "StreamSettings",
     "VocabularyWords",
     "find_faces",
 ]

@@ -51,13 +51,16 @@ class Face:
         return _open(self.path, self.index, size)
 
 
-def find_faces(extra_dirs: Iterable[str | Path] = (), system_fonts: bool = True) -> list[Face]:
+def find_faces(
+    extra_dirs: Iterable[str | Path] = (), system_fonts: bool = True, characters: str = REQUIRED
+) -> list[Face]:
     """All usable faces, one per family and style, sorted by their names.
 
     Args:
         extra_dirs: Folders searched besides, with everything below them.
         system_fonts: Also search the system's font folders. Without them (and without extra
             folders) the result is that of the installed `font-*` packages: the same everywhere.
+        characters: A face must be able to write all of them, each with ink.
 
     Raises:
         NoFontsError: Nothing usable, or an extra folder is missing.
@@ -74,13 +77,13 @@ def find_faces(extra_dirs: Iterable[str | Path] = (), system_fonts: bool = True)
 
     faces: dict[tuple[str, str], Face] = {}
     for path in files:
-        for face in read_faces(path):
+        for face in read_faces(path, characters):
             faces.setdefault((face.family.lower(), face.style.lower()), face)
     if not faces:
         places = ", ".join(str(folder) for folder in folders) or "no folders"
         raise NoFontsError(
-            "No font that covers 0-9A-Za-z was found: looked at the installed font-* packages "
-            f"and in {places} ({len(files)} font files). "
+            f"No font that covers {_named(characters)} was found: looked at the installed font-* "
+            f"packages and in {places} ({len(files)} font files). "
             "Cure: pip install -r requirements.txt, or name a folder of .ttf or .otf files."
         )
     return [faces[name] for name in sorted(faces)]
@@ -119,16 +122,23 @@ def system_folders() -> list[Path]:
     ]
 
 
-def read_faces(path: Path) -> list[Face]:
+def _named(characters: str) -> str:
+    others = "".join(sorted(set(characters) - set(REQUIRED)))
+    return "0-9A-Za-z" + (f" and {others[:60]}{'…' if len(others) > 60 else ''}" if others else "")
+
+
+def read_faces(path: Path, characters: str = REQUIRED) -> list[Face]:
     """The usable faces of a font file; none for broken, symbol and partial fonts."""
     # Font files are found, not chosen: whatever a broken one makes its parser raise, skip it.
     try:
         if path.suffix.lower() in (".ttc", ".otc"):
             with TTCollection(str(path), lazy=True) as collection:
-                found = [_describe(font, path, i) for i, font in enumerate(collection.fonts)]
+                found = [
+                    _describe(font, path, i, characters) for i, font in enumerate(collection.fonts)
+                ]
         else:
             with TTFont(str(path), lazy=True) as font:
-                found = [_describe(font, path, 0)]
+                found = [_describe(font, path, 0, characters)]
     except Exception:
         return []
     return [face for face in found if face is not None]
@@ -140,10 +150,10 @@ def _open(path: str | Path, index: int, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size, index=index, layout_engine=basic)
 
 
-def _describe(font: TTFont, path: Path, index: int) -> Face | None:
+def _describe(font: TTFont, path: Path, index: int, characters: str) -> Face | None:
     """The face of an opened font, or None where it can't write words."""
     glyph_names = font.getBestCmap() or {}
-    if any(ord(char) not in glyph_names for char in REQUIRED):
+    if any(ord(char) not in glyph_names for char in characters):
         return None
     # "Last resort" fonts cover everything with one and the same glyph.
     if len({glyph_names[ord(char)] for char in REQUIRED}) < len(string.ascii_uppercase) + 10:
@@ -157,7 +167,7 @@ def _describe(font: TTFont, path: Path, index: int) -> Face | None:
     if any(word in family.lower() for word in PICTURE_FONTS):
         return None
     opened = _open(path, index, 64)
-    boxes = {char: opened.getbbox(char, anchor="ls") for char in REQUIRED}
+    boxes = {char: opened.getbbox(char, anchor="ls") for char in characters}
     if any(box[2] <= box[0] or box[3] <= box[1] for box in boxes.values()):
         return None
     descent = sum(boxes[char][3] for char in "gpy") / 3

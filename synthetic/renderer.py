@@ -81,7 +81,8 @@ class Renderer:
         face = family[rng.integers(len(family))]
         text = self.words.draw(rng)
         if face.caps_only:
-            text = text.upper()
+            # Letter by letter, as a few capitals are two letters.
+            text = "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
 
         flat, height = self._set(rng, face, text)
         pose = draw_pose(rng, self.look, flat.boxes, height)

@@ -3,6 +3,8 @@
 import json
 import re
 import string
+import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +42,62 @@ EASY_WORDS = tuple(
 )
 
 
-class EasyWords:
-    """Draws from EASY_WORDS evenly: some 300 words of 1 to 5 characters, as they are written."""
+class ListedWords:
+    """Draws from a list of words evenly, as they are written.
+
+    Args:
+        words: The list.
+        name: What it is called in a log.
+    """
+
+    def __init__(self, words: Sequence[str], name: str):
+        self.words, self.name = tuple(words), name
+
+    def __str__(self) -> str:
+        return self.name
 
     def draw(self, rng: np.random.Generator) -> str:
         """One word."""
-        return EASY_WORDS[rng.integers(len(EASY_WORDS))]
+        return self.words[rng.integers(len(self.words))]
+
+
+class EasyWords(ListedWords):
+    """Some 300 words of 1 to 5 characters."""
+
+    def __init__(self):
+        super().__init__(EASY_WORDS, "easy words")
+
+
+class AcceptedWords:
+    """Draws from another source until a word is accepted.
+
+    Args:
+        words: The source.
+        accepts: Whether a word may be drawn; must survive pickling for use in workers.
+
+    Raises:
+        ValueError: Nothing that the source has is accepted, as far as a thousand draws can tell.
+    """
+
+    MOST_DRAWS = 1000
+
+    def __init__(self, words: "VocabularyWords | ListedWords", accepts: Callable[[str], bool]):
+        self.words, self.accepts = words, accepts
+        self.draw(np.random.default_rng(0))
+
+    def __str__(self) -> str:
+        return str(self.words)
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """One word that is accepted: the source's own, where its first one is."""
+        for _ in range(self.MOST_DRAWS):
+            word = self.words.draw(rng)
+            if self.accepts(word):
+                return word
+        raise ValueError(
+            f"None of {self.MOST_DRAWS} {self.words} can be used: check the charset (--character, "
+            "--sensitive) and --batch_max_length, or give words of your own."
+        )
 
 
 class VocabularyWords:
@@ -69,6 +121,9 @@ class VocabularyWords:
         self.random_share = random_share
         self.number_share = number_share
 
+    def __str__(self) -> str:
+        return f"vocabulary words ({len(self.words):,}), random strings and numbers"
+
     def draw(self, rng: np.random.Generator) -> str:
         """One word of 0-9A-Za-z."""
         kind = rng.random()
@@ -81,6 +136,28 @@ class VocabularyWords:
         count = len(self.words)
         rank = count ** rng.random() - 1 if rng.random() < 0.5 else count * rng.random()
         return _vary_case(rng, self.words[min(int(rank), count - 1)])
+
+
+def read_words(path: Path) -> tuple[str, ...]:
+    """The words of a UTF-8 file, one a line, composed (NFC); empty lines don't count.
+
+    Raises:
+        ValueError: not UTF-8, white space within a line, or no words; OSError: no such file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The words in {path} are not UTF-8: see byte {error.start}.") from None
+    words = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        word = unicodedata.normalize("NFC", line.strip())
+        if len(word.split()) > 1:
+            raise ValueError(f"{path} line {number} has white space in it: {word[:40]!r}.")
+        if word:
+            words.append(word)
+    if not words:
+        raise ValueError(f"There are no words in {path}; it holds one a line.")
+    return tuple(words)
 
 
 def vocabulary_words(bert: str | Path, gpt2: str | Path) -> tuple[str, ...]:

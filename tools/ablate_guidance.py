@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from dataset import ImageFormat, MixingSampler, Source, TrainingDataset, training_loader
+from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.argument_types import above_zero, positive
 from engine.core_area_score import score_core_areas
 from engine.distributed import Process
@@ -37,6 +37,8 @@ from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from lmdb_writer import LmdbWriter
 from models import config_codecs, create_model
+from sampling import MixingSampler
+from sources import Source
 from synthetic.fonts import find_faces
 from synthetic.levels import LEVELS
 from synthetic.parallel import RenderPool

@@ -5,7 +5,7 @@ python3 tools/bench_data.py --data data/training/MJ --gpu_rate 5000
 Stages are cumulative: read, decode, resize, randaug (at the default settings), collate. "ours" is
 what training does; "plain" is Pillow and torchvision as one would write it first (its RandAugment
 has other, lighter operations). Both run on one core in this process, taking turns; medians of the
-rounds, by processor time.
+rounds, by processor time. Last, the rendered stream (--select_data synthetic), collated.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import torch
 from torchvision.transforms import v2 as transforms
 
 from augmentation import Augmenter
-from dataset import ImageFormat, Source, TrainingDataset, collate
+from dataset import ImageFormat, TrainingDataset, collate
 from engine.argument_types import above_zero, positive
 from engine.progress import RunLog
 from engine.report import markdown
@@ -39,7 +39,8 @@ from lmdb_file import DataError
 from lmdb_set import LmdbSet, find_lmdbs
 from lmdb_writer import LmdbWriter
 from preprocessing import UnreadableImageError, decode_image, resize_image
-from synthetic.fonts import find_faces
+from sources import RenderedSource, Source
+from synthetic import LEVELS, StreamSettings, find_faces
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from text import Charset
@@ -154,6 +155,24 @@ def measure(opened: LmdbSet, images: int, rounds: int, log: RunLog) -> list[Row]
     return [Row(*key, round(statistics.median(found), 1)) for key, found in rates.items()]
 
 
+def measure_rendering(images: int, rounds: int) -> list[Row]:
+    """Figures of the rendered stream, by level."""
+    rows = []
+    for level in LEVELS:
+        settings = StreamSettings(level, packaged_fonts_only=True)
+        stream = RenderedSource(settings, LabelFilter(Charset.load("36"), 25), seed=0)
+        dataset = TrainingDataset([stream], FORMAT, None)
+        rates = []
+        for number in range(rounds + 1):
+            started = time.process_time()
+            # Each round has words of its own; the first fills the glyph cache, as a run soon has.
+            samples = [dataset[(0, number * images + i, 0)] for i in range(images)]
+            collate(samples, FORMAT)
+            rates.append(images / (time.process_time() - started))
+        rows.append(Row("ours", f"render {level}", False, round(statistics.median(rates[1:]), 1)))
+    return rows
+
+
 def report(rows: Sequence[Row], gpu_rates: Sequence[float]) -> str:
     """Both paths as a table, and what a GPU needs."""
     found = {(row.path, row.stage, row.augmentation): row.images_per_s_core for row in rows}
@@ -162,9 +181,10 @@ def report(rows: Sequence[Row], gpu_rates: Sequence[float]) -> str:
         if row.path != "ours":
             continue
         ours = row.images_per_s_core
-        plain = found["plain", row.stage, row.augmentation]
+        plain = found.get(("plain", row.stage, row.augmentation))
         name = f"{row.stage}, augmented" if row.augmentation else row.stage
-        table.append([name, f"{ours:,.0f}", f"{plain:,.0f}", f"{ours / plain:.2f}"])
+        compared = [f"{plain:,.0f}", f"{ours / plain:.2f}"] if plain else ["", ""]
+        table.append([name, f"{ours:,.0f}", *compared])
     lines = [markdown(["up to", "ours, images/s a core", "plain", "ours / plain"], table)]
     without, augmented = (found["ours", "collate", on] for on in (False, True))
     lines += [
@@ -228,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
         rows = measure(opened, options.images, options.rounds, log)
+    rows += measure_rendering(options.images, options.rounds)
     log(report(rows, options.gpu_rate))
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")

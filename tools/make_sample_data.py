@@ -27,12 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from engine.benchmarks import EIGHT
+from engine.stream_options import add_stream_options, stream_settings
 from lmdb_writer import LmdbWriter
-from synthetic.fonts import NoFontsError, find_faces
-from synthetic.levels import LEVELS
+from synthetic.fonts import NoFontsError
 from synthetic.parallel import Record, RenderPool
-from synthetic.renderer import Renderer
-from synthetic.words import EasyWords, VocabularyWords
 
 EVALUATION_SETS = tuple(benchmark.name for benchmark in EIGHT)
 SETTINGS_FILE = "sample_data.json"
@@ -69,7 +67,6 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the tree")
     tree = parser.add_argument_group("tree")
-    tree.add_argument("--level", choices=LEVELS, default="easy", help="default: easy")
     count = {"type": _count, "metavar": "N"}
     tree.add_argument("--train", default=20000, **count, help="images in MJ_train (20000)")
     tree.add_argument("--st", default=20000, **count, help="images in ST (20000)")
@@ -80,26 +77,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--evaluation", default=300, **count, help="images in each evaluation set (300)"
     )
     tree.add_argument("--seed", default=226, type=_seed, help="0 or greater; default: 226")
-    fonts = parser.add_argument_group("fonts and words")
-    fonts.add_argument(
-        "--fonts",
-        action="append",
-        default=[],
-        metavar="DIR",
-        type=Path,
-        help="folder with more .ttf and .otf files; may be repeated",
-    )
-    fonts.add_argument(
-        "--packaged_fonts_only",
-        action="store_true",
-        help="leave out the system's fonts: the same images on every machine",
-    )
-    fonts.add_argument(
-        "--bert_vocab", metavar="FILE", type=Path, help="vocab.txt; default: the one in assets/"
-    )
-    fonts.add_argument(
-        "--gpt2_vocab", metavar="FILE", type=Path, help="vocab.json; default: the one in assets/"
-    )
+    add_stream_options(parser.add_argument_group("rendered words"), level="easy")
     run = parser.add_argument_group("run")
     run.add_argument(
         "--jobs",
@@ -142,12 +120,10 @@ def make_sample_data(args: argparse.Namespace) -> None:
         return
     refuse_to_overwrite(out, args.force)
 
-    faces = find_faces(args.fonts, system_fonts=not args.packaged_fonts_only)
-    if args.level == "easy":
-        words = EasyWords()
-    else:
-        words = VocabularyWords(args.bert_vocab, args.gpt2_vocab)
-    renderer = Renderer(args.level, words, faces, args.seed)
+    try:
+        renderer = stream_settings(args).renderer(args.seed)
+    except ValueError as error:
+        raise SampleDataError(str(error)) from None
     families, used = len(renderer.families), sum(map(len, renderer.families))
     total = sum(one.count for one in sets)
     print(
@@ -192,11 +168,9 @@ def sample_sets(args: argparse.Namespace) -> list[SampleSet]:
 def settings_of(args: argparse.Namespace) -> dict:
     """All that decides what is rendered, as JSON has it."""
     settings = {"generator": GENERATOR, "fonts": [str(folder) for folder in args.fonts]}
-    names = ("level", "train", "st", "valid", "evaluation", "seed", "packaged_fonts_only")
-    settings |= {name: getattr(args, name) for name in names}
-    for name in ("bert_vocab", "gpt2_vocab"):
-        settings[name] = str(getattr(args, name) or "")
-    return settings
+    stream = ("level", "words", "packaged_fonts_only", "curved", "perspective", "occluded", "seed")
+    counts = ("train", "st", "valid", "evaluation")
+    return settings | {name: getattr(args, name) for name in stream + counts}
 
 
 def is_there(out: Path, settings: dict, sets: list[SampleSet]) -> bool:

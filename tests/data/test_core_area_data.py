@@ -17,16 +17,15 @@ from core_areas import draw_core_areas
 from dataset import (
     EvaluationDataset,
     ImageFormat,
-    MixingSampler,
-    Source,
     TrainingDataset,
     collate,
     evaluation_loader,
-    open_sources,
     training_loader,
 )
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
+from sampling import MixingSampler
+from sources import Selection, Source, open_sources
 from text import Charset
 
 SIZE = (60, 20)  # of the fixture's images
@@ -134,7 +133,7 @@ BAD_BOXES = {
 def test_bad_boxes_never_reach_a_batch(boxed_lmdb, name):
     path = boxed_lmdb([("dog", boxes_of("dog")), ("cat", BAD_BOXES[name]), ("sun", None)])
     dataset = samples_of(path)
-    assert len(dataset.sources[0]) == 3  # found when the record is read, not before
+    assert dataset.sources[0].size == 3  # found when the record is read, not before
     batch = batch_of(dataset, 3)
     assert batch.texts == ["dog", "sun", "sun"]
     (line,) = batch.passed_over
@@ -235,14 +234,14 @@ def test_sources_need_boxes_somewhere(tmp_path, boxed_lmdb):
     boxed_lmdb([("cat", None)], "A")
     boxed_lmdb([("dog", None)], "B")
     with pytest.raises(ValueError, match=r"No record of --select_data A-B .* has character boxes"):
-        open_sources(tmp_path, "A-B", None, label_filter(), boxes=True)
-    open_sources(tmp_path, "A-B", None, label_filter())
+        open_sources(Selection(tmp_path, "A-B", boxes=True), label_filter())
+    open_sources(Selection(tmp_path, "A-B"), label_filter())
     boxed_lmdb([("sun", None), ("map", boxes_of("map"))], "C")
-    sources, _ = open_sources(tmp_path, "A-C", None, label_filter(), boxes=True)
+    sources = open_sources(Selection(tmp_path, "A-C", boxes=True), label_filter())
     assert [s.sets[0].report.with_boxes for s in sources] == [0, 1]
     # What is not used does not count.
     with pytest.raises(ValueError, match="has character boxes"):
-        open_sources(tmp_path, "C", None, label_filter(), usage_ratio=0.5, boxes=True)
+        open_sources(Selection(tmp_path, "C", usage_ratio=0.5, boxes=True), label_filter())
 
 
 @pytest.mark.parametrize(

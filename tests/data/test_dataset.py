@@ -9,16 +9,15 @@ from augmentation import Augmenter
 from dataset import (
     EvaluationDataset,
     ImageFormat,
-    MixingSampler,
-    Source,
     TrainingDataset,
     evaluation_loader,
-    open_sources,
     training_loader,
 )
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet
+from sampling import MixingSampler
+from sources import Selection, Source, open_sources
 from text import Charset
 
 FILTER = LabelFilter(Charset.load("36"), 25)
@@ -34,7 +33,7 @@ def mixed_set(tmp_path, make_lmdb, encode_image):
 
 
 def first_batches(dataset, count: int, workers: int, sampler=None):
-    sampler = sampler or MixingSampler([len(s) for s in dataset.sources], [4], seed=3)
+    sampler = sampler or MixingSampler([s.size for s in dataset.sources], [4], seed=3)
     return list(itertools.islice(training_loader(dataset, sampler, workers), count))
 
 
@@ -125,11 +124,11 @@ def test_a_batch_without_a_readable_image_is_empty(tmp_path, make_lmdb):
 
 
 def test_sources_and_shares(data_tree):
-    sources, ratios = open_sources(data_tree / "training", "MJ-ST", "0.7-0.3", FILTER)
-    assert [(s.name, len(s)) for s in sources] == [("MJ", 30), ("ST", 10)]
-    assert ratios == [0.7, 0.3]
-    _, equal = open_sources(data_tree / "training", "MJ-ST", None, FILTER)
-    assert equal == [0.5, 0.5]
+    selection = Selection(data_tree / "training", "MJ-ST", "0.7-0.3")
+    sources = open_sources(selection, FILTER)
+    assert [(s.name, s.size) for s in sources] == [("MJ", 30), ("ST", 10)]
+    assert selection.ratios() == [0.7, 0.3]
+    assert Selection(data_tree / "training", "MJ-ST").ratios() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -143,4 +142,4 @@ def test_sources_and_shares(data_tree):
 )
 def test_shares_that_do_not_fit_are_refused(data_tree, select, ratio, message):
     with pytest.raises(DataError, match=message):
-        open_sources(data_tree / "training", select, ratio, FILTER)
+        Selection(data_tree / "training", select, ratio).ratios()

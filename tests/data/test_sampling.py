@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dataset import MixingSampler, batch_counts
-from sampling import KeyedPermutation
+from sampling import KeyedPermutation, MixingSampler
+from sources import batch_counts
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 1000, 4097])

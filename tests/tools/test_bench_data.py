@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 
-from dataset import MixingSampler, Source, TrainingDataset, training_loader
+from dataset import TrainingDataset, training_loader
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
+from sampling import MixingSampler
+from sources import Source
 from text import Charset
 from tools import bench_data
 
@@ -34,7 +36,7 @@ def test_figures_are_printed_and_kept(words, tmp_path, capsys, monkeypatch, one_
     # The affinity would stay with the other tests of this process.
     monkeypatch.delattr(bench_data.os, "sched_setaffinity", raising=False)
     file = tmp_path / "bench.json"
-    arguments = ["--data", str(words), "--images", "150", "--rounds", "2", "--json", str(file)]
+    arguments = ["--data", str(words), "--images", "110", "--rounds", "2", "--json", str(file)]
     bench_data.main([*arguments, "--gpu_rate", "1e6"])
     rows = json.loads(file.read_text())
     ours = [row for row in rows if row["path"] == "ours"]
@@ -46,10 +48,12 @@ def test_figures_are_printed_and_kept(words, tmp_path, capsys, monkeypatch, one_
         ("collate", False),
         ("randaug", True),
         ("collate", True),
+        ("render easy", False),
+        ("render normal", False),
     ]
     rates = {key: row["images_per_s_core"] for key, row in zip(order, ours, strict=True)}
     assert min(rates.values()) > 0
-    assert len(rows) == 12
+    assert len(rows) == 14
     shown = capsys.readouterr().out
     assert f"needs {math.ceil(1e6 / rates['collate', True])} such core" in shown
 
