@@ -207,7 +207,8 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(
         "--train_data",
-        help="folder with the training LMDBs; needed unless --select_data is synthetic alone",
+        help="folder with the training LMDBs; needed unless --select_data is "
+        "synthetic alone (default: none)",
     )
     group.add_argument("--valid_data", required=True, help="folder with the validation LMDBs")
     group.add_argument(
