@@ -23,6 +23,7 @@ from augmentation import Augmenter
 from char_boxes import BoxesError
 from core_areas import draw_core_areas
 from label_filter import FilterReport
+from lmdb_file import DataError
 from lmdb_set import close_environments
 from models import ModelConfig
 from preprocessing import (
@@ -37,6 +38,8 @@ from sources import RenderedSource, Source
 
 # A set in which this many records in a row can't be read is not training data.
 MAX_UNREADABLE_IN_A_ROW = 1000
+# What may be wrong with a record; a DataError where its LMDB is gone or damaged there.
+UNUSABLE = (UnreadableImageError, BoxesError, DataError)
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def _read_record(
     """Resized pixels, uint8 [H, W, C] (narrower with `keep_ratio`), label, and core areas [H, W].
 
     Raises:
-        UnreadableImageError, BoxesError: the record can't be used.
+        UnreadableImageError, BoxesError, DataError: the record can't be used.
 
     """
     if core_areas:
@@ -212,7 +215,7 @@ class TrainingDataset(Dataset):
                 pixels, text, core_area = _read_record(
                     records, number, self.image_format, self.core_areas
                 )
-            except (UnreadableImageError, BoxesError) as error:
+            except UNUSABLE as error:
                 passed_over.append(f"{records.path} record {number}: {error}")
                 continue
             if self.augmenter is not None:
@@ -261,7 +264,7 @@ class EvaluationDataset(Dataset):
         number = int(self.numbers[index])
         try:
             read = _read_record(self.records, number, self.image_format, self.core_areas)
-        except (UnreadableImageError, BoxesError) as error:
+        except UNUSABLE as error:
             line = f"{self.records.path} record {number}: {error}"
             return Sample(None, "", passed_over=(line,))
         return _to_sample(*read, self.image_format.width)

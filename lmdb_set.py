@@ -13,10 +13,16 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from char_boxes import CharBox, match_boxes, parse_boxes
+from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from engine.progress import RunLog
 from label_filter import LabelFilter
-from lmdb_file import DataError, count_records, open_environment
+from lmdb_file import (
+    DataError,
+    StoredRecord,
+    count_records,
+    open_environment,
+    stored_record,
+)
 from record_index import read_label, record_index
 
 # One environment a path and process: LMDB refuses a second, and they must not cross a fork.
@@ -104,28 +110,42 @@ class LmdbSet:
             self.numbers = np.load(file, mmap_mode="r", allow_pickle=False)[:used]
 
     def read(self, number: int) -> tuple[bytes | None, str]:
-        """Image bytes (None where the record has none) and normalised label of a record."""
-        with _environment(self._resolved).begin() as transaction:
-            image = transaction.get(b"image-%09d" % number)
-            label, _ = read_label(transaction.get(b"label-%09d" % number))
-        return image, self.charset.normalize(label).text
+        """Image bytes (None where the record has none) and normalised label of a record.
+
+        Raises:
+            DataError: the LMDB is gone, damaged at this place, or another one since it was opened.
+
+        """
+        record, label, _ = self._record(number)
+        return record.image, self.charset.normalize(label).text
 
     def read_with_boxes(self, number: int) -> tuple[bytes | None, str, tuple[CharBox, ...] | None]:
         """As `read`, and the box of each character of the label; None for a record without.
 
         Raises:
             BoxesError: damaged boxes, or others than those of the label's characters.
+            DataError: as `read`.
 
         """
-        with _environment(self._resolved).begin() as transaction:
-            image = transaction.get(b"image-%09d" % number)
-            label, boxes = read_label(transaction.get(b"label-%09d" % number))
-            stored = transaction.get(b"boxes-%09d" % number)
-        if stored is not None:
-            boxes = parse_boxes(stored)
+        record, label, boxes = self._record(number)
+        if record.boxes is not None:
+            boxes = parse_boxes(record.boxes)
         if boxes is not None:
             boxes = match_boxes(boxes, label, self.charset)
-        return image, self.charset.normalize(label).text, boxes
+        return record.image, self.charset.normalize(label).text, boxes
+
+    def _record(self, number: int) -> tuple[StoredRecord, str, tuple[CharBox, ...] | None]:
+        """A record, its label as annotated, and the boxes that the label holds."""
+        try:
+            with _environment(self._resolved).begin() as transaction:
+                record = stored_record(transaction, number)
+        except lmdb.Error as error:
+            raise DataError(f"the LMDB can't be read at this place ({error})") from None
+        try:
+            return record, *read_label(record.label)
+        # The index holds none without a label that can be read.
+        except (TypeError, UnicodeDecodeError, BoxesError):
+            raise DataError("the LMDB has changed since it was opened") from None
 
 
 def _note(stored: bytes | None) -> dict | None:

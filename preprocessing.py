@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+EIGHT_BIT = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"))
+
 
 class UnreadableImageError(ValueError):
     """Bytes that are no image, or one that must not be decoded; the message says why."""
@@ -16,9 +18,11 @@ class UnreadableImageError(ValueError):
 def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image.Image:
     """Decode to RGB (3 channels) or grey (1); what is decoded already is brought to that.
 
+    Of an animation, it is the first picture; of 16 bits a channel, the upper 8.
+
     Raises:
-        UnreadableImageError: not an image, truncated, empty, or of so many pixels that decoding
-            it would exhaust memory.
+        UnreadableImageError: not an image, truncated, empty, of a kind that has no defined look,
+            or of so many pixels that decoding it would exhaust memory.
 
     """
     mode = "RGB" if channels == 3 else "L"
@@ -28,13 +32,28 @@ def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF data is no news
+            # Pillow only warns of sizes that no word image has.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(opened) as image:
-                return image.convert(mode)
+                return (image if image.mode in EIGHT_BIT else _to_eight_bit(image)).convert(mode)
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
         raise
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from None
+
+
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits, of which `convert` would make white nearly everywhere."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of a range that nothing tells")
+    values = np.asarray(image).astype(np.int64)
+    # Pillow may open 16 bits as 32.
+    if values.min() < 0 or values.max() >= 2**16:
+        raise ValueError("its pixels are 32-bit numbers, of a range that nothing tells")
+    if image.mode == "I" and values.max() < 2**8:
+        return Image.fromarray(values.astype(np.uint8))
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def resize_image(image: Image.Image, height: int, width: int, keep_ratio: bool) -> Image.Image:

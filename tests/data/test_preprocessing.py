@@ -18,7 +18,7 @@ def test_pixels_equal_the_reference_bit_for_bit(fixtures):
             assert np.array_equal(pixels.transpose(1, 2, 0), arrays[f"{expected}_{case}"])
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I"])
 def test_every_mode_becomes_rgb_or_grey(mode):
     stream = io.BytesIO()
     Image.new("L", (5, 4), 100).convert(mode if mode != "I;16" else "I").convert(mode).save(
@@ -26,6 +26,25 @@ def test_every_mode_becomes_rgb_or_grey(mode):
     )
     assert decode_image(stream.getvalue()).mode == "RGB"
     assert decode_image(stream.getvalue(), channels=1).mode == "L"
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_shades(form):
+    shades = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    stream = io.BytesIO()
+    Image.fromarray(shades.astype(np.uint16) * 257).save(stream, form)
+    assert np.array_equal(decode_image(stream.getvalue(), channels=1), shades)
+    assert np.array_equal(np.asarray(decode_image(stream.getvalue()))[:, :, 1], shades)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(np.int32, 70_000), (np.int32, -5), (np.float32, 0.5)]
+)
+def test_pixels_of_no_known_range_are_refused(dtype, value):
+    stream = io.BytesIO()
+    Image.fromarray(np.full((4, 4), value, dtype)).save(stream, "TIFF")
+    with pytest.raises(UnreadableImageError, match="of a range that nothing tells"):
+        decode_image(stream.getvalue())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3000, 2)])
@@ -42,9 +61,11 @@ def test_damaged_bytes_are_refused(encode_image):
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch, encode_image):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UnreadableImageError, match="Bomb"):
-        decode_image(encode_image("word"))
+    image = encode_image("word")
+    for limit in (100, 1000):  # beyond the limit, and beyond twice of it, where Pillow itself stops
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(UnreadableImageError, match="Bomb"):
+            decode_image(image)
 
 
 def test_a_missing_file_is_refused(tmp_path):
