@@ -9,6 +9,10 @@ from label_filter import FilterReport, LabelFilter
 from lmdb_file import DataError
 
 
+class BadLineError(ValueError):
+    """A line that can't be used; the message says why."""
+
+
 @dataclass(frozen=True)
 class GroundTruth:
     """The lines of a ground-truth file: (path, label) of the good ones, and what is wrong with
@@ -31,26 +35,46 @@ def read_ground_truth(file: Path) -> GroundTruth:
         )
     entries, bad = [], []
     for number, raw in enumerate(file.read_bytes().split(b"\n"), start=1):
-        raw = raw.removesuffix(b"\r")
-        if number == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
-        if not raw.strip():
-            continue
         try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            bad.append((number, f"not UTF-8 at byte {error.start}"))
-            continue
-        path, tab, label = line.partition("\t")
-        if not tab:
-            path, tab, label = line.partition(" ")
-        if not tab or not path.strip():
-            bad.append((number, f"no tab between path and label: {line[:60]!r}"))
-        elif not label.strip():
-            bad.append((number, f"no label for {path}"))
-        else:
-            entries.append((path.strip(), label))
+            line = decode_line(raw, number)
+            if line.strip():
+                entries.append(split_line(line))
+        except BadLineError as error:
+            bad.append((number, str(error)))
     return GroundTruth(tuple(entries), tuple(bad))
+
+
+def decode_line(raw: bytes, number: int) -> str:
+    """A line of a UTF-8 file, by its number from 1, without its end and the file's mark (BOM).
+
+    Raises:
+        BadLineError: not UTF-8.
+
+    """
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if number == 1:
+        raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadLineError(f"not UTF-8 at byte {error.start}") from None
+
+
+def split_line(line: str) -> tuple[str, str]:
+    """Path and label of a line of a `gt.txt`: at its tab or, without one, at its first space.
+
+    Raises:
+        BadLineError: one of them is missing.
+
+    """
+    path, separator, label = line.partition("\t")
+    if not separator:
+        path, separator, label = line.strip().partition(" ")
+    if not separator or not path.strip():
+        raise BadLineError(f"no tab between path and label: {line[:60]!r}")
+    if not label.strip():
+        raise BadLineError(f"no label for {path}")
+    return path.strip(), label
 
 
 class LabelledFolder:

@@ -1,7 +1,9 @@
 """One function over many items in several processes, results in order."""
 
-import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -65,7 +67,14 @@ def _start_worker(function: Callable[[Any], Any]) -> None:
     # Ctrl-C reaches the whole group; the parent alone decides, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _function = function
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed outright can't end its workers, who would wait for tasks forever."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _work(item: Any) -> Any:

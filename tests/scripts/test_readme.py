@@ -34,7 +34,7 @@ def shortened(command: str, place: Path) -> str:
         return command.replace(" data ", f" {place} ") + f" {small}"
     if "create_lmdb_dataset.py" in command:
         return command.replace("data/training/mine", f"{place}/mine")
-    if "convert_reconstituted_st.py" in command:
+    if "prepare_data.py" in command:
         return command.replace("data/training/ST_boxes", f"{place}/ST_boxes")
     return command
 

@@ -57,10 +57,10 @@ def test_the_lmdb_has_the_images_and_labels(folder, tmp_path):
     records = [opened.read(int(n)) for n in opened.numbers]
     assert [label for _, label in records] == ["Hello", "it's5", "Space"]
     assert records[0][0] == (folder / "a.png").read_bytes()
-    assert "3 images written, 5 dropped" in report
-    assert "3: bad line (line 5: no label for no_label.png" in report
-    assert "1: no such image (missing.png)" in report
-    assert "1: unreadable image (broken.jpg" in report
+    assert "8 words read, 3 written (0 with character boxes), 5 dropped" in report
+    assert "3: bad line (for example gt.txt line 5: no label for no_label.png" in report
+    assert "1: no such image (for example missing.png)" in report
+    assert "1: unreadable image (for example broken.jpg" in report
     assert opened.stand_in is None
 
 
@@ -82,7 +82,7 @@ def test_an_existing_output_is_left_alone(folder, tmp_path):
 
 def test_nothing_to_write_leaves_nothing(folder, tmp_path):
     (folder / "gt.txt").write_text("missing.png\tword\n")
-    with pytest.raises(DataError, match=r"(?s)No image was written.*missing\.png"):
+    with pytest.raises(DataError, match=r"(?s)No word was written.*missing\.png"):
         create(folder, folder / "gt.txt", tmp_path / "lmdb")
     assert not list(tmp_path.glob("lmdb*"))
 
@@ -120,4 +120,4 @@ def test_the_command_ends_with_a_sentence(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: There is no ground-truth file")
+    assert done.stderr.startswith("error: There is no file")

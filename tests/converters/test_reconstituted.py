@@ -4,16 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lmdb
 import pytest
 
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
+from converters.conversion import convert
+from converters.named_boxes import name_boxes
+from converters.reconstituted import ReconstitutedST
 from engine.progress import RunLog
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet
 from text import Charset
-from tools.convert_reconstituted_st import convert, name_boxes
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARSET = Charset.load("94")
@@ -34,19 +35,16 @@ class Touch:
         return Path.touch, (self.file,)
 
 
-def read(path: Path) -> dict[bytes, bytes]:
-    with (
-        lmdb.open(str(path), readonly=True, lock=False) as environment,
-        environment.begin() as transaction,
-    ):
-        return dict(transaction.cursor())
+def converted(source: Path, target: Path, jobs: int = 1) -> str:
+    return str(convert(ReconstitutedST(source), target, jobs, RunLog(enabled=False)))
 
 
 def run(source: Path, target: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [
             sys.executable,
-            "tools/convert_reconstituted_st.py",
+            "tools/prepare_data.py",
+            *("reconstituted-st", "--jobs", "1"),
             *("--input", str(source), "--output", str(target)),
         ],
         cwd=ROOT,
@@ -77,10 +75,10 @@ def official(tmp_path, make_lmdb):
     return make_lmdb(tmp_path / "official", records)
 
 
-def test_words_boxes_and_images_are_in_the_new_lmdb(official, tmp_path):
-    report = convert(official, tmp_path / "new", RunLog(enabled=False))
+def test_words_boxes_and_images_are_in_the_new_lmdb(official, tmp_path, read_lmdb):
+    report = converted(official, tmp_path / "new")
     assert not (tmp_path / "ran").exists()
-    stored = read(tmp_path / "new")
+    stored = read_lmdb(tmp_path / "new")
     assert json.loads(stored[b"boxes-000000001"]) == [
         [c, 10 * k, 0, 10 * k + 9, 20.5] for k, c in enumerate("Hello")
     ]
@@ -100,28 +98,29 @@ def test_words_boxes_and_images_are_in_the_new_lmdb(official, tmp_path):
         assert "".join(box.character for box in matched) == word
         assert [box.corners[0][0] for box in matched] == [10 * k for k in range(len(word))]
     assert report.splitlines()[0] == (
-        f"17 records read from {official}, for {tmp_path / 'new'}: 4 records kept, 13 dropped"
+        "17 words read, 4 written (4 with character boxes), 13 dropped"
     )
 
 
 def test_the_report_counts_reasons_with_three_examples(official, tmp_path):
-    report = convert(official, tmp_path / "new", RunLog(enabled=False))
+    report = converted(official, tmp_path / "new")
     keys = {n: f"label-{n:09d}" for n in range(1, 18)}
     assert sorted(line.strip() for line in report.splitlines()[1:]) == [
+        f"1: empty label (for example {keys[11]})",
+        f"1: label has no boxes (for example {keys[2]})",
         f"1: label is a pickle of more than text (for example {keys[9]})",
         f"1: label is damaged (for example {keys[8]})",
         f"1: no label (for example {keys[6]})",
-        f"2: label has no boxes (for example {keys[2]}, {keys[11]})",
         f"2: no image (for example {keys[5]}, {keys[10]})",
         f"6: boxes and label disagree (for example {keys[7]}, {keys[12]}, {keys[14]})",
     ]
 
 
-def test_masks_of_the_official_code_can_be_made_from_it(fixtures, tmp_path, make_lmdb):
+def test_masks_of_the_official_code_can_be_made_from_it(fixtures, tmp_path, make_lmdb, read_lmdb):
     cases = fixtures("masks.json")["cases"]
     records = [(b"image", pickle.dumps(case["label"], protocol=4)) for case in cases]
-    convert(make_lmdb(tmp_path / "official", records), tmp_path / "new", RunLog(enabled=False))
-    stored = read(tmp_path / "new")
+    converted(make_lmdb(tmp_path / "official", records), tmp_path / "new")
+    stored = read_lmdb(tmp_path / "new")
     usable = [case for case in cases if case["word"] not in ("dup", "")]
     assert stored[b"num-samples"] == str(len(usable)).encode()
     for number, case in enumerate(usable, start=1):
@@ -166,13 +165,13 @@ def test_one_character_is_never_two_in_the_other_case():
     [
         ([(b"image", "plain"), (b"image", "text")], "2: label has no boxes"),
         ([(b"image", label("dup", "up"))], "1: boxes and label disagree"),
-        ([], "0 records kept"),
+        ([], "0 words read"),
     ],
 )
 def test_nothing_to_write_leaves_nothing(records, reason, tmp_path, make_lmdb):
     source = make_lmdb(tmp_path / "official", records)
-    with pytest.raises(DataError, match=rf"(?s)No record was written.*{reason}.*Check --input"):
-        convert(source, tmp_path / "new", RunLog(enabled=False))
+    with pytest.raises(DataError, match=rf"(?s)No word was written to .*new: .*{reason}"):
+        converted(source, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["official"]
 
 
@@ -189,33 +188,37 @@ def test_a_strange_count_is_refused(stored, message, tmp_path, make_lmdb):
     extra = {} if stored is None else {"num_samples": stored}
     source = make_lmdb(tmp_path / "official", [(b"image", label("a"))], declared=-1, **extra)
     with pytest.raises(DataError, match=message):
-        convert(source, tmp_path / "new", RunLog(enabled=False))
+        converted(source, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_count_beyond_the_records_ends_soon(tmp_path, make_lmdb):
     source = make_lmdb(tmp_path / "official", [(b"image", label("a"))], declared=999_999_999_999)
-    report = convert(source, tmp_path / "new", RunLog(enabled=False))
-    assert "3 records read" in report  # no more than there are keys
+    report = converted(source, tmp_path / "new")
+    assert "3 words read" in report  # no more than there are keys
     assert "2: no image" in report
 
 
 def test_a_log_has_a_line_of_progress(official, tmp_path, capsys):
-    convert(official, tmp_path / "new", RunLog())
-    assert "convert 17/17 records" in capsys.readouterr().out
+    convert(ReconstitutedST(official), tmp_path / "new", 1, RunLog())
+    assert "new 1/1 tasks  words 4" in capsys.readouterr().out
 
 
-def test_the_command_converts_and_reports(official, tmp_path):
+def test_the_command_converts_and_reports(official, tmp_path, read_lmdb):
     done = run(official, tmp_path / "new")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "4 records kept, 13 dropped" in done.stdout
-    assert read(tmp_path / "new")[b"num-samples"] == b"4"
+    assert "4 written (4 with character boxes), 13 dropped" in done.stdout
+    assert read_lmdb(tmp_path / "new")[b"num-samples"] == b"4"
 
 
 def test_the_command_ends_with_a_sentence(official, tmp_path):
     missing = run(tmp_path / "nothing", tmp_path / "new")
     assert missing.returncode == 2
-    assert missing.stderr.startswith("error: There is no LMDB (a folder with data.mdb) at")
+    assert missing.stderr.startswith("error: There is no folder ")
+    (tmp_path / "empty").mkdir()
+    empty = run(tmp_path / "empty", tmp_path / "new")
+    assert empty.returncode == 2
+    assert empty.stderr.startswith("error: There is no LMDB (a folder with data.mdb) at")
     onto_itself = run(official, official)
     assert onto_itself.returncode == 2
     assert "is there already" in onto_itself.stderr
@@ -225,3 +228,12 @@ def test_the_command_ends_with_a_sentence(official, tmp_path):
     assert damaged.returncode == 2
     assert "can't be opened" in damaged.stderr
     assert len(damaged.stderr.splitlines()) == 1
+
+
+def test_any_number_of_processes_writes_the_same(official, tmp_path, monkeypatch, read_lmdb):
+    monkeypatch.setattr("converters.reconstituted.RECORDS_PER_TASK", 5)
+    assert len(ReconstitutedST(official)) == 4
+    assert [len(task) for task in ReconstitutedST(official).tasks(1)] == [5, 5, 2]
+    one = converted(official, tmp_path / "one", jobs=1)
+    assert converted(official, tmp_path / "two", jobs=2) == one
+    assert read_lmdb(tmp_path / "one") == read_lmdb(tmp_path / "two")

@@ -1,0 +1,56 @@
+"""Annotation files: that they are there, and which version of them."""
+
+import json
+from pathlib import Path
+
+from lmdb_file import DataError
+
+
+def require_file(file: Path, contents: str) -> Path:
+    """The file itself.
+
+    Args:
+        file: where it must be.
+        contents: what it should hold, for the message.
+
+    Raises:
+        DataError: it is not there.
+
+    """
+    if not file.is_file():
+        raise DataError(f"There is no file {file}, which has {contents}; check the path.")
+    return file
+
+
+def find_file(folder: Path, names: tuple[str, ...], option: str) -> Path:
+    """The one file of a folder that has one of the names.
+
+    Raises:
+        DataError: none of them is there, or several.
+
+    """
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    state = "several of" if found else "none of"
+    raise DataError(
+        f"The folder {folder} has {state} {', '.join(names)}; name the file with {option}."
+    )
+
+
+def fingerprint(file: Path) -> list[str | int]:
+    """Name and size, which tell a job's annotation file from another that took its place."""
+    return [str(file), file.stat().st_size]
+
+
+def parse_json(text: str | bytes) -> object:
+    """What JSON holds.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -1,0 +1,46 @@
+"""Image files of a source: found below its folder, read once, and checked."""
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from converters.lost_word import LostWordError
+from labelled_folder import read_file
+from preprocessing import UnreadableImageError, decode_image
+
+
+def read_image_file(folder: Path, name: str) -> bytes:
+    """The bytes of an image file, by its path below the source's folder.
+
+    Raises:
+        LostWordError: there is no such file, or the path leads out of the folder.
+
+    """
+    # An annotation may come from anywhere, and must not pick files from anywhere.
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
+        raise LostWordError("path leads out of the folder")
+    file = folder / path
+    try:
+        found = file.is_file()  # reading a pipe would never end
+    except (OSError, ValueError):
+        found = False
+    contents = read_file(file) if found else None
+    if contents is None:
+        raise LostWordError("no such image")
+    return contents
+
+
+def decode_pixels(contents: bytes) -> np.ndarray:
+    """Pixels of an image file, uint8 [H, W, 3], RGB.
+
+    Raises:
+        LostWordError: it can't be decoded.
+
+    """
+    try:
+        return np.asarray(decode_image(contents))
+    except UnreadableImageError as error:
+        # Pillow names its stream, which says nothing and is another one every time.
+        details = str(error).partition(" <_io.")[0]
+        raise LostWordError("unreadable image", details) from None

@@ -1,0 +1,66 @@
+"""The official "reconstituted ST": an LMDB whose labels are pickles of boxes and words.
+
+Nothing in the pickles is run. Images are copied as they are.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import lmdb
+
+from char_boxes import BoxesError
+from converters.lost_word import LostWordError, usable_label
+from converters.named_boxes import name_boxes
+from converters.source import Dropped, Word
+from lmdb_file import count_records, reading, stored_record
+from official_labels import read_official_label
+
+RECORDS_PER_TASK = 500
+
+
+class ReconstitutedST:
+    """The `Source` of its words and their boxes.
+
+    Args:
+        path: folder of the official LMDB.
+
+    Raises:
+        DataError: no LMDB, or one of another format.
+
+    """
+
+    def __init__(self, path: Path):
+        with reading(path) as transaction:
+            self._count = count_records(transaction, path)
+        self.job = {"kind": "reconstituted-st", "input": str(path), "records": self._count}
+        self.convert = partial(_convert_records, path=path)
+
+    def __len__(self) -> int:
+        return -(-self._count // RECORDS_PER_TASK)
+
+    def tasks(self, start: int) -> Iterator[range]:
+        """Numbers of some records each, from task `start` on."""
+        for first in range(1 + start * RECORDS_PER_TASK, self._count + 1, RECORDS_PER_TASK):
+            yield range(first, min(first + RECORDS_PER_TASK, self._count + 1))
+
+
+def _convert_records(numbers: range, path: Path) -> list[Word | Dropped]:
+    with reading(path) as transaction:
+        return [_convert_record(transaction, number) for number in numbers]
+
+
+def _convert_record(transaction: lmdb.Transaction, number: int) -> Word | Dropped:
+    record = stored_record(transaction, number)
+    which = f"label-{number:09d}"
+    try:
+        if not record.image:
+            raise LostWordError("no image")
+        if record.label is None:
+            raise LostWordError("no label")
+        word, boxes = read_official_label(record.label)
+        return Word(record.image, usable_label(word), name_boxes(boxes, word))
+    except LostWordError as error:
+        return error.dropped(which)
+    except BoxesError as error:
+        return Dropped(error.reason, which)
