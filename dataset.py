@@ -303,6 +303,7 @@ def training_loader(
         num_workers=workers,
         collate_fn=_collate_for(dataset),
         worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         multiprocessing_context=start_method if workers else None,
@@ -320,5 +321,6 @@ def evaluation_loader(
         num_workers=min(workers, -(-len(dataset) // batch_size)),
         collate_fn=_collate_for(dataset),
         worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,
     )

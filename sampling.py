@@ -1,5 +1,6 @@
 """Which samples are in which batch: shuffled without memory, sources mixed exactly."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -49,15 +50,15 @@ def _mix(values: np.ndarray) -> np.ndarray:
 class MixingSampler(Sampler):
     """Endless batches that hold the same number of each source.
 
-    Batch b of rank r takes the positions (b * ranks + r) * count … of each source's own endless
-    stream; an epoch of a source is a permutation of its records, another one each time.
+    Batch b of rank r takes the positions consumed + (b * ranks + r) * count … of each source's own
+    endless stream; an epoch of a source is a permutation of its records, another one each time.
 
     Args:
         sizes: records of each source; None for one without end, which is taken as it comes.
         counts: of each source in a batch.
         seed: of the permutations.
         rank, world_size: which process this is, and of how many.
-        first_batch: where to start.
+        consumed: images of each source that all ranks together took before; None for none.
 
     """
 
@@ -68,22 +69,27 @@ class MixingSampler(Sampler):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        first_batch: int = 0,
+        consumed: Sequence[int] | None = None,
     ):
         self.sizes, self.counts, self.seed = list(sizes), list(counts), seed
-        self.rank, self.world_size, self.first_batch = rank, world_size, first_batch
+        self.rank, self.world_size = rank, world_size
+        self.consumed = [0] * len(self.sizes) if consumed is None else list(consumed)
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        batch = self.first_batch
-        while True:
+        for batch in itertools.count():
             yield self.keys(batch)
-            batch += 1
+
+    def consumed_after(self, batches: int) -> list[int]:
+        """Images of each source that all ranks took, after that many batches of each rank."""
+        taken = batches * self.world_size
+        return [c + taken * n for c, n in zip(self.consumed, self.counts, strict=True)]
 
     def keys(self, batch: int) -> list[tuple[int, int, int]]:
         """(source, index, epoch) of a batch's samples."""
         keys = []
-        for source, (size, count) in enumerate(zip(self.sizes, self.counts, strict=True)):
-            first = (batch * self.world_size + self.rank) * count
+        starts = zip(self.sizes, self.counts, self.consumed, strict=True)
+        for source, (size, count, consumed) in enumerate(starts):
+            first = consumed + (batch * self.world_size + self.rank) * count
             if size is None:
                 keys += [(source, index, 0) for index in range(first, first + count)]
                 continue

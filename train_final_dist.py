@@ -6,9 +6,13 @@ Two GPUs:      torchrun --nproc_per_node=2 train_final_dist.py …
 
 import random
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, training_loader
@@ -17,24 +21,27 @@ from engine.evaluation import Evaluator, protocol_line
 from engine.options import (
     OptionError,
     augmentation_settings,
+    check_against_state,
+    check_same_model,
     loss_weights,
     optimization,
     training_config,
 )
 from engine.progress import RunLog
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
+from engine.run_state import find_state, plain_options
 from engine.step import NonFiniteLossError
 from engine.stream_options import stream_settings
 from engine.training import Plan, Trainer
 from label_filter import LabelFilter
 from lmdb_file import DataError
-from lmdb_set import open_evaluation_sets
-from models import ConfigError, build_model, config_codecs
+from lmdb_set import LmdbSet, open_evaluation_sets
+from models import ConfigError, ModelConfig, build_model, config_codecs
 from models.adapt import load_adapted
-from models.checkpoint import CheckpointError, load_checkpoint, load_strictly
+from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
 from models.pretrained import PretrainedWeightsError
 from sampling import MixingSampler
-from sources import Selection, batch_counts, open_sources
+from sources import RenderedSource, Selection, Source, batch_counts, open_sources
 from text import Charset
 from utils import fail, get_args
 
@@ -60,11 +67,15 @@ def train(options: Namespace, process: Process) -> None:
     config = training_config(options, start.config if start else None)
     weights = loss_weights(options, config)
     boxes = options.is_mask_supervision or options.guidance_weight > 0
-    plan = Plan(optimization(options), options.valInterval, options.amp, weights)
+    plan = Plan(
+        optimization(options),
+        options.valInterval,
+        options.save_interval,
+        options.keep_last,
+        options.amp,
+        weights,
+    )
     augmentation = augmentation_settings(options)
-
-    charset = Charset(config.characters)
-    filtering = not options.data_filtering_off
     selection = Selection(
         options.train_data,
         options.select_data,
@@ -74,80 +85,136 @@ def train(options: Namespace, process: Process) -> None:
         stream_settings(options, "synthetic_"),
         options.manualSeed,
     )
-    ratios = selection.ratios()
-    opening = RunLog(enabled=process.local_rank == 0)
-    with process.first_of_machine_first():
-        sources = open_sources(
-            selection, LabelFilter(charset, config.max_length, filtering), opening
-        )
-        validation_sets = open_evaluation_sets(
-            options.valid_data,
-            LabelFilter(charset, config.max_length, filtering, trainable=False),
-            log=opening,
-        )
+    counts = batch_counts(options.batch_size, selection.ratios())
+    sources, validation_sets = open_data(options, config, selection, process)
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
-    folder = RunFolder(options.saved_path, name)
-    log = RunLog(folder.log, enabled=process.is_main)
+    place = Path(options.saved_path) / name
+    log = RunLog(place / "log.txt", enabled=process.is_main)
+    resumed = find_state(options.resume, place, log) if options.resume else None
+    path, checkpoint, state = resumed or (None, None, None)
+    if state is not None:
+        check_same_model(checkpoint.config, config, path)
+        streams = {source.name: source.size for source in sources}
+        told = plain_options(vars(options))
+        for line in check_against_state(told, process.world_size, streams, state):
+            log(line)
+    folder = RunFolder(options.saved_path, name, resuming=path is not None and path.parent == place)
+    if process.is_main:
+        folder.lock()
 
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(options.manualSeed)
-    model = build_model(config, options.pretrained)
-    if start is None:
-        first = "ImageNet weights in the encoder" if options.pretrained else "newly initialised"
-        log(f"{config.name}: {first}")
-    elif start.config == config:
-        load_strictly(model, start.state_dict, options.saved_model)
-        log(f"{config.name}: weights of {options.saved_model}")
-    else:
-        adaptation = load_adapted(model, start.config, start.state_dict)
-        log(f"{config.name}: weights of {options.saved_model}, adapted\n{adaptation}")
+    model = build_model(config, options.pretrained and state is None)
+    if state is None:
+        log(first_weights(model, start, options))
     model.learn_core_areas(options.is_mask_supervision)
+    if state is not None:
+        load_strictly(model, checkpoint.state_dict, path)
     if options.freeze:
         model.freeze_guided_part()
     model.to(process.device)
     torch.manual_seed(options.manualSeed + process.rank)
 
-    counts = batch_counts(options.batch_size, ratios)
-    image_format = ImageFormat.of(config)
     if process.is_main:
         settings = {**vars(options), "batch_images_per_process": sum(counts)}
         folder.write_options(
             settings, model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None}
         )
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    say_setup(log, model, plan, process, sources, counts)
+    for name, lmdb_set in validation_sets.items():
+        log(f"validation {name}: {lmdb_set.report}")
+
+    codecs = config_codecs(config)
+    image_format = ImageFormat.of(config)
+    evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, options.workers)
+    trainer = Trainer(
+        model,
+        codecs,
+        plan,
+        evaluator,
+        validation_sets,
+        process,
+        folder,
+        log,
+        vars(options),
+        state,
+    )
+    augmenter = Augmenter(**augmentation) if augmentation else None
+    dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
+    sampler = MixingSampler(
+        [s.size for s in sources],
+        counts,
+        options.manualSeed,
+        process.rank,
+        process.world_size,
+        [stream["consumed"] for stream in state.streams] if state else None,
+    )
+    on_gpu = process.device.type == "cuda"
+    best = trainer.run(training_loader(dataset, sampler, options.workers, on_gpu))
+    if trainer.stopped:
+        log(f"stopped by {trainer.stopped}; the same command with --resume auto goes on from here")
+    else:
+        log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
+
+
+def open_data(
+    options: Namespace, config: ModelConfig, selection: Selection, process: Process
+) -> tuple[list[Source | RenderedSource], dict[str, LmdbSet]]:
+    """The sources to train on, and the validation sets by name."""
+    charset = Charset(config.characters)
+    filtering = not options.data_filtering_off
+    trainable = LabelFilter(charset, config.max_length, filtering)
+    log = RunLog(enabled=process.local_rank == 0)
+    with process.first_of_machine_first():
+        sources = open_sources(selection, trainable, log)
+        validation_sets = open_evaluation_sets(
+            options.valid_data, replace(trainable, trainable=False), log=log
+        )
+    return sources, validation_sets
+
+
+def first_weights(model: nn.Module, start: Checkpoint | None, options: Namespace) -> str:
+    """Give a new run's model its first weights; returns what they are."""
+    name = model.config.name
+    if start is None:
+        first = "ImageNet weights in the encoder" if options.pretrained else "newly initialised"
+        return f"{name}: {first}"
+    if start.config == model.config:
+        load_strictly(model, start.state_dict, options.saved_model)
+        return f"{name}: weights of {options.saved_model}"
+    adaptation = load_adapted(model, start.config, start.state_dict)
+    return f"{name}: weights of {options.saved_model}, adapted\n{adaptation}"
+
+
+def say_setup(
+    log: RunLog,
+    model: nn.Module,
+    plan: Plan,
+    process: Process,
+    sources: Sequence[Source | RenderedSource],
+    counts: Sequence[int],
+) -> None:
+    """Device, versions, precision, batches and data, at the top of the log."""
     described = ", ".join(f"{k} {v}" for k, v in versions().items())
+    log(f"{device_line(process.device)}; {described}")
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    log(f"{parameters:,} trainable parameters; matrix products: {plan.amp}")
+    log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in plan.loss_weights.items() if w))
     shares = ", ".join(
         f"{s.name} {c} of {'an endless stream' if s.size is None else f'{s.size:,}'}"
         for s, c in zip(sources, counts, strict=True)
     )
-    log(f"{device_line(process.device)}; {described}")
-    log(f"{parameters:,} trainable parameters; matrix products: {options.amp}")
-    log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in weights.items() if w))
     log(
         f"{process.world_size} process(es), {sum(counts)} images each, "
         f"{sum(counts) * process.world_size} a step ({shares})"
     )
     if plan.optimization.optimizer == "adam" and plan.optimization.lr >= 0.1:
         log(f"warning: --lr {plan.optimization.lr} is far too high for Adam; 0.001 is usual")
-    log(protocol_line(charset))
+    log(protocol_line(Charset(model.config.characters)))
     for source in sources:
         for path, report in source.describe().items():
             log(f"training {path}: {report}")
-    for name, lmdb_set in validation_sets.items():
-        log(f"validation {name}: {lmdb_set.report}")
-
-    codecs = config_codecs(config)
-    evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, options.workers)
-    trainer = Trainer(model, codecs, plan, evaluator, validation_sets, process, folder, log)
-    augmenter = Augmenter(**augmentation) if augmentation else None
-    dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
-    sampler = MixingSampler(
-        [s.size for s in sources], counts, options.manualSeed, process.rank, process.world_size
-    )
-    on_gpu = process.device.type == "cuda"
-    best = trainer.run(training_loader(dataset, sampler, options.workers, on_gpu))
-    log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
 
 
 def main() -> None:

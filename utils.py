@@ -265,6 +265,20 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         help="iterations between validations (default: 2000)",
     )
     group.add_argument(
+        "--resume",
+        metavar="auto|PATH",
+        help="go on with an interrupted run: auto takes the newest good state of this run's folder "
+        "and starts afresh where there is none; or a last.pth, or a folder (default: a new run)",
+    )
+    group.add_argument(
+        "--save_interval",
+        type=positive,
+        help="iterations between two states to resume from, last.pth (default: --valInterval)",
+    )
+    group.add_argument(
+        "--keep_last", type=positive, default=2, help="how many such states to keep (default: 2)"
+    )
+    group.add_argument(
         "--bpe_vocabulary", help="tokenizers JSON file for BPE (default: GPT-2's, in assets/)"
     )
     group.add_argument(

@@ -2,11 +2,13 @@
 
 import re
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from augmentation import GROUPS
 from engine.optimization import Optimization
+from engine.run_state import RunState
 from models import ALIASES, ModelConfig, preset_config
 from text import Charset
 from text.subword import custom_codec
@@ -318,3 +320,70 @@ def checkpoints_to_test(options: Namespace) -> list[Path]:
         there = ", ".join(f"iter_{n}.pth" for n in sorted(numbered)[:5])
         raise OptionError(f"There is no iter_N.pth to test in {path}; it has {there or 'none'}.")
     return chosen
+
+
+def check_same_model(own: ModelConfig, asked: ModelConfig, path: Path) -> None:
+    """Refuse to resume a run with another model than its own.
+
+    Raises:
+        OptionError: naming what differs.
+
+    """
+    before, now = own.to_dict(), asked.to_dict()
+    differ = [f"{n} was {before[n]} and is {now[n]} now" for n in now if before[n] != now[n]]
+    if differ:
+        raise OptionError(
+            f"The run of {path} has another model: {'; '.join(differ)[:400]}. Give the options it "
+            "was started with; or start a new run from its weights, with --saved_model."
+        )
+
+
+# What a run can't change in its midst: its optimizer and schedule, and what decides on the draws.
+FIXED = ("adam", "sgd", "lr", "beta1", "rho", "eps", "scheduler", "schedule", "FT", "amp")
+FIXED += ("manualSeed", "select_data")
+# What changes nothing in the weights.
+FREE = ("resume", "saved_model", "saved_path", "exp_name", "workers", "save_interval", "keep_last")
+FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval")
+
+
+def check_against_state(
+    options: Mapping[str, Any], world_size: int, streams: Mapping[str, int | None], state: RunState
+) -> list[str]:
+    """Refuse options that a resumed run can't change; tell what else can't be exact.
+
+    Args:
+        options: of this start, as `plain_options`.
+        world_size: number of processes.
+        streams: records of each source, by name.
+        state: of the run.
+
+    Raises:
+        OptionError: naming the options, and both values.
+
+    """
+    own = state.options
+    changed = [n for n in own if n in options and n not in FREE and options[n] != own[n]]
+    fixed = [n for n in changed if n in FIXED]
+    if "num_iter" in changed and own.get("schedule") in ("cosine", "onecycle"):
+        fixed.append("num_iter")
+    if fixed:
+        told = ", ".join(f"--{n} was {own[n]} and is {options[n]} now" for n in fixed)
+        raise OptionError(
+            f"A run can't change this in its midst: {told}. Give the options it was started with; "
+            "or start a new run from its weights, with --saved_model."
+        )
+    notes = [f"changed in this run: --{n}, {own[n]} before, {options[n]} now" for n in changed]
+    for stream in state.streams:
+        name, before = stream["name"], stream["size"]
+        if name in streams and streams[name] != before:
+            notes.append(
+                f"warning: {name} had {before:,} usable records, and has {streams[name]:,} now: "
+                "their order is another one, so some come again early, and others late"
+            )
+    if len(state.random) != world_size:
+        notes.append(
+            f"warning: {len(state.random)} process(es) before, {world_size} now: the data go on at "
+            "the right sample, but sums in another order, random states and BatchNorm statistics "
+            "of other ranks, and a batch of another size over all can't give the same numbers"
+        )
+    return notes

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 PACKAGES = ("torch", "torchvision", "timm", "lmdb", "numpy", "pillow", "opencv-python-headless")
 
@@ -22,20 +23,42 @@ class RunFolderError(ValueError):
 class RunFolder:
     """`<saved_path>/<exp_name>/`.
 
+    Args:
+        saved_path, name: where it is.
+        resuming: a run goes on in it, so what is there is its own.
+
     Raises:
         RunFolderError: another run's weights lie there.
         OSError: it can't be made.
 
     """
 
-    def __init__(self, saved_path: Path | str, name: str):
+    def __init__(self, saved_path: Path | str, name: str, resuming: bool = False):
         self.path = Path(saved_path) / name
-        if self.best.exists():
+        if self.best.exists() and not resuming:
             raise RunFolderError(
                 f"{self.path} holds the weights of another run, which this one would overwrite; "
-                "choose another --exp_name, or move that folder away."
+                "go on with that run by --resume auto, choose another --exp_name, or move that "
+                "folder away."
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock: FileLock | None = None
+
+    def lock(self) -> None:
+        """Keep other runs out until this process ends, however it ends.
+
+        Raises:
+            RunFolderError: another run is in it.
+
+        """
+        self._lock = FileLock(self.path / "run.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunFolderError(
+                f"Another run is writing into {self.path} now; wait for its end, or choose "
+                "another --exp_name."
+            ) from None
 
     @property
     def log(self) -> Path:

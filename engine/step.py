@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,14 @@ class StepResult:
         losses: means over all ranks, by name; those of weight 0 are left out.
         total: their weighted sum.
         gradient_norm: before clipping.
+        stop: whether any rank was asked to stop.
 
     """
 
     losses: dict[str, float]
     total: float
     gradient_norm: float
+    stop: bool = False
 
 
 class Stepper:
@@ -64,12 +67,15 @@ class Stepper:
         self._scaler = torch.amp.GradScaler(process.device.type, enabled=amp == "fp16")
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> StepResult:
+    def __call__(
+        self, images: Tensor, targets: Mapping[str, Tensor], stop: bool = False
+    ) -> StepResult:
         """Take a step.
 
         Args:
             images: [B, C, H, W] in [0, 1].
             targets: what the model learns from, by name.
+            stop: this rank was asked to stop, which all are to know.
 
         Raises:
             NonFiniteLossError: the weights are left as they were.
@@ -93,11 +99,15 @@ class Stepper:
         self._scaler.scale(total * self.process.world_size).backward()
         self._scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.grad_clip)
-        means = self.process.total(torch.stack([share.detach() for share in shares])).tolist()
+        # The wish to stop goes along with what is summed anyway.
+        summed = [share.detach() for share in shares]
+        summed.append(torch.tensor(float(stop), device=images.device))
+        *means, stopping = self.process.total(torch.stack(summed)).tolist()
         result = StepResult(
             {n: m for n, m, w in zip(losses, means, weights, strict=True) if w},
             sum(mean * weight for mean, weight in zip(means, weights, strict=True)),
             float(norm),
+            stopping > 0,
         )
         if not math.isfinite(result.total) or (
             not torch.isfinite(norm) and not self._scaler.is_enabled()
@@ -110,3 +120,19 @@ class Stepper:
         self._scaler.update()
         self.schedule.step()
         return result
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """States of optimizer, schedule and scaler, of plain values and tensors."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(
+        self, optimizer: dict[str, Any], schedule: dict[str, Any], scaler: dict[str, Any]
+    ) -> None:
+        """Give them their states back."""
+        self.optimizer.load_state_dict(optimizer)
+        self.schedule.load_state_dict(schedule)
+        self._scaler.load_state_dict(scaler)

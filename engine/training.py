@@ -3,7 +3,10 @@
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +21,9 @@ from engine.optimization import Optimization
 from engine.progress import Progress, RunLog
 from engine.report import table
 from engine.run_folder import RunFolder
+from engine.run_state import RunState, plain_options, random_states, restore_random, save_state
 from engine.step import Stepper, StepResult
+from engine.stopping import StopRequest
 from lmdb_file import DataError
 from models.checkpoint import save_checkpoint
 from text import Codec
@@ -33,6 +38,9 @@ class Plan:
     Attributes:
         optimization: optimizer and schedule; its `iterations` is the length of the run.
         validation_interval: iterations between validations; there is always one at the end.
+        save_interval: iterations between two states to go on from; None for one with every
+            validation. There is always one at the end.
+        keep_last: how many states are kept.
         amp: off, bf16 or fp16.
         loss_weights: weights in the sum, by the loss's name; 1 for those not named.
 
@@ -40,6 +48,8 @@ class Plan:
 
     optimization: Optimization
     validation_interval: int
+    save_interval: int | None = None
+    keep_last: int = 2
     amp: str = "off"
     loss_weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -55,8 +65,11 @@ class Trainer:
         process: rank and device.
         folder: of the run; used by the first rank only.
         log: says what happens.
+        options: of the command line, kept in the states.
+        state: to go on from; None starts anew.
 
     Attributes:
+        stopped: the signal that ended the run early; None where it came to its end.
         history: (iteration, accuracy in percent by granularity and fused) of every validation.
 
     """
@@ -71,13 +84,19 @@ class Trainer:
         process: Process,
         folder: RunFolder,
         log: RunLog,
+        options: Mapping[str, Any] | None = None,
+        state: RunState | None = None,
     ):
         self.model, self.codecs, self.plan = model, codecs, plan
         self.evaluator, self.validation_sets = evaluator, validation_sets
         self.process, self.folder, self.log = process, folder, log
-        self.best_accuracy = -1.0
-        self.history: list[tuple[int, dict[str, float]]] = []
+        self._options = plain_options(options or {})
+        self.stopped: str | None = None
+        self.best_accuracy = state.best_accuracy if state else -1.0
+        self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
         self.passed_over = 0
+        self._passed_over_before = state.passed_over if state else 0
+        self._first = state.iteration if state else 0
         # On CPUs the fused kernel's backward pass is slower than plain products: a step of
         # mgp_str_mini at batch 64 takes 1.4 times as long.
         model.fuse_attention(process.device.type == "cuda")
@@ -101,43 +120,91 @@ class Trainer:
             plan.amp,
             plan.loss_weights,
         )
-        self._board = SummaryWriter(str(folder.tensorboard)) if process.is_main else None
+        if state is not None:
+            self._step.restore(state.optimizer, state.schedule, state.scaler)
+        self._random = state.random if state else None
+        # What an interrupted run drew beyond its state is drawn again.
+        board = partial(SummaryWriter, str(folder.tensorboard), purge_step=self._first + 1)
+        self._board = board() if process.is_main else None
 
     def run(self, loader: DataLoader) -> float:
-        """Train to the end; returns the best validation accuracy in percent."""
+        """Train to the end, or until a signal; returns the best validation accuracy in percent."""
         iterations = self.plan.optimization.iterations
+        save_interval = self.plan.save_interval or self.plan.validation_interval
         expected = sum(loader.batch_sampler.counts)
         meter = _Meter(self.process.world_size)
-        progress = Progress(iterations, "train", self.log)
-        batches = iter(loader)
-        for iteration in range(1, iterations + 1):
-            self.model.train()
-            waited = time.monotonic()
-            batch = next(batches)
-            waited = time.monotonic() - waited
-            self._report_passed_over(batch.passed_over)
-            if len(batch.texts) < expected:
-                raise DataError(
-                    f"{len(batch.passed_over)} records in a row can't be used; the first: "
-                    f"{batch.passed_over[0]}. Check the data set."
-                )
-            images = to_device(batch.images, self.process.device)
-            result = self._step(images, self._targets(batch))
-            meter.add(len(batch.texts), waited, result)
-            progress.update(1, **meter.shown())
-            self._write_scalars(iteration, result, meter)
-            if iteration % self.plan.validation_interval == 0 or iteration == iterations:
-                self._validate(iteration)
-                meter.restart()
-        progress.close()
+        progress = Progress(iterations, "train", self.log, done=self._first)
+        if self._random is not None and not restore_random(self._random, self.process):
+            self.log("warning: rank without random states of its own (more ranks than before)")
+        with StopRequest() as request, closing(progress):
+            batches = iter(loader)
+            for iteration in range(self._first + 1, iterations + 1):
+                self.model.train()
+                waited = time.monotonic()
+                batch = next(batches)
+                waited = time.monotonic() - waited
+                self._report_passed_over(batch.passed_over)
+                if len(batch.texts) < expected:
+                    raise DataError(
+                        f"{len(batch.passed_over)} records in a row can't be used; the first: "
+                        f"{batch.passed_over[0]}. Check the data set."
+                    )
+                images = to_device(batch.images, self.process.device)
+                stop = request.asked is not None
+                result = self._step(images, self._targets(batch), stop)
+                meter.add(len(batch.texts), waited, result)
+                progress.update(1, **meter.shown())
+                self._write_scalars(iteration, result, meter)
+                at_end = iteration == iterations
+                if iteration % self.plan.validation_interval == 0 or at_end:
+                    self._validate(iteration)
+                    meter.restart()
+                if iteration % save_interval == 0 or at_end or result.stop:
+                    self._save(iteration, loader)
+                    meter.restart()
+                if result.stop and not at_end:
+                    self.stopped = request.asked or "another rank"
+                    break
         if self._board is not None:
             self._board.close()
-        passed_over = int(
-            self.process.total(torch.tensor(self.passed_over, device=self.process.device))
-        )
+        passed_over = self._total_passed_over()
         if passed_over:
             self.log(f"{passed_over:,} times a record was passed over during training")
         return self.best_accuracy
+
+    def _save(self, iteration: int, loader: DataLoader) -> None:
+        """Write a state; where the disk is full, say so and go on: the one before stays good."""
+        self.process.share_buffers(self.model)
+        # All ranks take part in these, so they come before only the first one writes.
+        random = random_states(self.process)
+        passed_over = self._total_passed_over()
+        if not self.process.is_main:
+            return
+        consumed = loader.batch_sampler.consumed_after(iteration - self._first)
+        state = RunState(
+            iteration=iteration,
+            streams=[
+                {"name": source.name, "size": source.size, "consumed": images}
+                for source, images in zip(loader.dataset.sources, consumed, strict=True)
+            ],
+            best_accuracy=self.best_accuracy,
+            history=self.history,
+            passed_over=passed_over,
+            random=random,
+            options=self._options,
+            **self._step.state(),
+        )
+        try:
+            save_state(self.folder.path, self.model, state, self.plan.keep_last)
+        except OSError as error:
+            self.log(
+                f"warning: the state after iteration {iteration:,} could not be saved ({error}); "
+                "the one before it stays. Make room, or the run can't be resumed from here."
+            )
+
+    def _total_passed_over(self) -> int:
+        own = torch.tensor(self.passed_over, device=self.process.device)
+        return self._passed_over_before + int(self.process.total(own))
 
     def _targets(self, batch: Batch) -> dict[str, Tensor]:
         targets = {

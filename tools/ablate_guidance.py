@@ -173,8 +173,9 @@ def train_arm(
     result = {"arm": arm.name, "seed": seed, "accuracy": curve[-1][1], "curve": curve}
     if "core_area_loss" in arm.loss_weights:
         result["iou"] = score_core_areas(model, test, process.device, options.batch_size, 1).iou
-    for checkpoint in folder.path.glob("iter_*.pth"):
-        checkpoint.unlink()
+    for pattern in ("iter_*.pth", "last*.pth"):
+        for checkpoint in folder.path.glob(pattern):
+            checkpoint.unlink()
     return result
 
 

@@ -45,7 +45,7 @@ def test_a_sample_is_the_renderers_word(stream):
 def test_workers_and_a_later_start_change_nothing(stream, workers):
     dataset = TrainingDataset([stream], ImageFormat(), Augmenter(seed=3))
     whole = batches(dataset, MixingSampler([None], [5], seed=1), 4)
-    later = batches(dataset, MixingSampler([None], [5], seed=1, first_batch=2), 2, workers)
+    later = batches(dataset, MixingSampler([None], [5], seed=1, consumed=[10]), 2, workers)
     for one, other in zip(whole[2:], later, strict=True):
         assert one.texts == other.texts
         assert np.array_equal(one.images, other.images)

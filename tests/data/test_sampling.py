@@ -55,7 +55,7 @@ def test_two_ranks_see_what_one_sees():
 
 def test_a_later_start_goes_on_where_it_was():
     sampler = iter(MixingSampler([10, 30], [4, 6], seed=1))
-    later = iter(MixingSampler([10, 30], [4, 6], seed=1, first_batch=3))
+    later = iter(MixingSampler([10, 30], [4, 6], seed=1, consumed=[12, 18]))
     batches = [next(sampler) for _ in range(5)]
     assert [next(later), next(later)] == batches[3:]
 

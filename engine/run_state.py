@@ -1,0 +1,188 @@
+"""Everything that a run needs to go on as if it had never stopped; written and found again.
+
+A state is a checkpoint of the model (so it can be tested and read with, too) with the rest beside
+it under `training`: plain values and tensors only.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from engine.distributed import Process
+from engine.progress import RunLog
+from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run is.
+
+    Attributes:
+        iteration: steps taken.
+        streams: for each source its `name`, its `size` in records (None for an endless one), and
+            how many images all ranks `consumed` of it; what a loader had made ahead doesn't count.
+        best_accuracy: of the validations so far, in percent; -1 before the first.
+        history: (iteration, accuracy by granularity and fused) of every validation.
+        passed_over: how often a record could not be used, on all ranks.
+        optimizer, schedule, scaler: their own states.
+        random: states of the random generators of every rank.
+        options: of the command line.
+
+    """
+
+    iteration: int
+    streams: list[dict[str, Any]]
+    best_accuracy: float
+    history: list
+    passed_over: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    scaler: dict[str, Any]
+    random: list[dict[str, Any]]
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, path: Path) -> "RunState":
+        """The state in a checkpoint.
+
+        Raises:
+            CheckpointError: it has none, or not a whole one.
+
+        """
+        stored = checkpoint.extra.get("training")
+        names = {field.name for field in fields(cls)}
+        if not isinstance(stored, Mapping) or not names <= set(stored):
+            raise CheckpointError(
+                f"{path} has weights, but not the state of a run: --resume takes a last.pth of "
+                "this version. To start a new run from its weights, use --saved_model."
+            )
+        return cls(**{name: stored[name] for name in names})
+
+
+def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> None:
+    """Write `last.pth`; the ones before move on to `last_2.pth`, …
+
+    Whenever it is interrupted, the newest whole one is in its place or the next one.
+
+    Args:
+        folder: of the run.
+        model: not wrapped.
+        state: the rest.
+        keep: how many to keep, at least 1.
+
+    Raises:
+        OSError: a full disk; what was there stays good.
+
+    """
+    written = folder / "last.pth.next"
+    accuracy = state.history[-1][1] if state.history else {}
+    # Not `asdict`, which would copy the optimizer's tensors.
+    training = {field.name: getattr(state, field.name) for field in fields(state)}
+    try:
+        save_checkpoint(
+            written, model, iteration=state.iteration, accuracy=accuracy, training=training
+        )
+        for place in range(keep, 0, -1):
+            older = state_path(folder, place)
+            if older.exists():
+                if place == keep:
+                    older.unlink()
+                else:
+                    older.replace(state_path(folder, place + 1))
+        written.replace(state_path(folder, 1))
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def state_path(folder: Path, place: int) -> Path:
+    """Where the newest state (1), the one before it (2), … is."""
+    return folder / ("last.pth" if place == 1 else f"last_{place}.pth")
+
+
+def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint, RunState] | None:
+    """The state to go on from, with its weights.
+
+    Args:
+        resume: `auto` for the newest good one of the run's own folder; else a file, or the folder
+            of a run.
+        folder: of the run.
+        log: told what was found.
+
+    Returns:
+        Its path, weights and state; None where `auto` finds nothing.
+
+    Raises:
+        CheckpointError: no state where one was named, or none of those there is good.
+
+    """
+    place = folder if resume == "auto" else Path(resume)
+    if place.is_file():
+        paths = [place]
+    else:
+        numbered = sorted(place.glob("last_*.pth"), key=lambda p: (len(p.name), p.name))
+        paths = [p for p in (state_path(place, 1), *numbered) if p.is_file()]
+    if not paths:
+        if resume == "auto":
+            log(f"nothing to resume in {folder}: starting afresh")
+            return None
+        raise CheckpointError(f"There is no last.pth to resume at {place}; check --resume.")
+    problems = []
+    for path in paths:
+        try:
+            checkpoint = load_checkpoint(path)
+            state = RunState.of(checkpoint, path)
+        except CheckpointError as error:
+            problems.append(str(error))
+            log(f"warning: can't resume from {path.name}: {error}")
+            continue
+        log(f"resuming {path} after iteration {state.iteration:,}")
+        return path, checkpoint, state
+    raise CheckpointError(
+        f"No state in {place} can be resumed: {' '.join(problems)} Remove the file(s) to start "
+        "afresh, or name another run with --resume."
+    )
+
+
+def random_states(process: Process) -> list[dict[str, Any]]:
+    """The states of all ranks' random generators, on every rank; a collective call."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    own = {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), int(position), int(has_gauss), float(gauss)),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(process.device) if process.device.type == "cuda" else None,
+    }
+    if process.world_size == 1:
+        return [own]
+    gathered: list[Any] = [None] * process.world_size
+    dist.all_gather_object(gathered, own)
+    return gathered
+
+
+def restore_random(states: Sequence[Mapping[str, Any]], process: Process) -> bool:
+    """Give this rank its generators' states back; whether there was one for it."""
+    if process.rank >= len(states):
+        return False
+    own = states[process.rank]
+    random.setstate(own["python"])
+    name, keys, *rest = own["numpy"]
+    np.random.set_state((name, np.array(keys, np.uint32), *rest))
+    torch.set_rng_state(own["torch"])
+    if process.device.type == "cuda" and own["cuda"] is not None:
+        torch.cuda.set_rng_state(own["cuda"], process.device)
+    return True
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a checkpoint may hold them: paths as text."""
+    return {
+        name: [str(v) for v in value] if isinstance(value, list) else value
+        for name, value in options.items()
+    }

@@ -1,0 +1,130 @@
+"""A run that is killed and resumed ends bit for bit where an undisturbed one does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "acds_mgp_str_tiny"
+OPTIONS = ["--TransformerModel", MODEL, "--rgb", "--adam", "--lr", "0.001", "--batch_size", "4"]
+OPTIONS += ["--select_data", "MJ-ST-synthetic", "--synthetic_packaged_fonts_only"]
+OPTIONS += ["--isrand_aug", "--intact_prob", "0.2", "--is_mask_supervision", "--workers", "2"]
+OPTIONS += ["--valInterval", "5", "--device", "cpu"]
+
+
+def command(data_tree, place, *more, launcher=()):
+    start = [sys.executable, *launcher, "train_final_dist.py"]
+    data = ["--train_data", str(data_tree / "training")]
+    data += ["--valid_data", str(data_tree / "evaluation/SVT")]
+    return [*start, *data, *OPTIONS, "--saved_path", str(place), "--exp_name", "run", *more]
+
+
+def environment():
+    return os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def finish(*arguments, **named):
+    done = subprocess.run(
+        command(*arguments, **named),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def start(*arguments, **named):
+    return subprocess.Popen(
+        command(*arguments, **named),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(run, file: Path, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not file.exists():
+        assert run.poll() is None, run.stdout.read()
+        assert time.monotonic() < deadline, f"no {file}"
+        time.sleep(0.02)
+
+
+def same(one, other) -> bool:
+    """Equality of nested states, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other) and one.dtype == other.dtype
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def assert_same_run(one: Path, other: Path):
+    first, second = (load_checkpoint(place / "run/last.pth") for place in (one, other))
+    assert same(first.state_dict, second.state_dict)
+    states = [dict(checkpoint.extra["training"]) for checkpoint in (first, second)]
+    for state in states:
+        state.pop("options")
+    assert same(*states), [k for k in states[0] if not same(states[0][k], states[1][k])]
+    best = [load_checkpoint(place / "run/best_accuracy.pth") for place in (one, other)]
+    assert same(best[0].state_dict, best[1].state_dict)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data_tree, tmp_path_factory):
+    place = tmp_path_factory.mktemp("undisturbed")
+    finish(data_tree, place, "--num_iter", "10")
+    return place
+
+
+def test_killed_in_the_middle_it_ends_the_same(data_tree, undisturbed, tmp_path):
+    run = start(data_tree, tmp_path, "--num_iter", "10", "--save_interval", "1")
+    for kill in range(3):
+        place = tmp_path / "run"
+        wait_for(run, place / "last.pth" if kill == 0 else place / f"last_{kill + 1}.pth")
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        run.stdout.close()
+        more = ["--num_iter", "10", "--save_interval", "1", "--resume", "auto"]
+        more += ["--keep_last", str(kill + 2)]
+        if kill < 2:
+            run = start(data_tree, tmp_path, *more)
+    shown = finish(data_tree, tmp_path, *more)
+    assert "resuming" in shown
+    assert_same_run(undisturbed, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(data_tree, undisturbed, tmp_path, number):
+    run = start(data_tree, tmp_path, "--num_iter", "10", "--save_interval", "1")
+    wait_for(run, tmp_path / "run/last.pth")
+    run.send_signal(number)
+    shown = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, shown
+    assert f"stopped by {number.name}" in shown and "--resume auto" in shown
+    reached = load_checkpoint(tmp_path / "run/last.pth").extra["iteration"]
+    assert reached < 10
+    finish(data_tree, tmp_path, "--num_iter", "10", "--resume", "auto")
+    assert_same_run(undisturbed, tmp_path)
+
+
+def test_resuming_a_finished_run_changes_nothing(data_tree, undisturbed):
+    shown = finish(data_tree, undisturbed, "--num_iter", "10", "--resume", "auto")
+    assert "after iteration 10" in shown and "done" in shown
