@@ -22,15 +22,16 @@ class WorkerPool:
     Args:
         function: of one item; it, items and results must survive pickling where `jobs` > 1.
         jobs: processes; 1 works in this one.
+        isolated: start a process for a single job, too, so that none can take this one with it.
 
     """
 
-    def __init__(self, function: Callable[[Any], Any], jobs: int):
-        self.function, self.jobs = function, jobs
+    def __init__(self, function: Callable[[Any], Any], jobs: int, isolated: bool = False):
+        self.function, self.jobs, self.isolated = function, jobs, isolated
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "WorkerPool":
-        if self.jobs > 1:
+        if self.jobs > 1 or self.isolated:
             # Spawned, as a forked worker would inherit whatever LMDB the parent has open.
             self._pool = ProcessPoolExecutor(
                 self.jobs,

@@ -1,0 +1,1 @@
+"""Checking, mending, merging, splitting and exporting LMDBs of word images."""

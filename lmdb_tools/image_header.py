@@ -1,0 +1,44 @@
+"""What the first bytes of an image file say: its size, and what kind of file it is."""
+
+import io
+import warnings
+
+from PIL import Image
+
+from preprocessing import UnreadableImageError
+
+# First bytes and the suffix of such files.
+SUFFIXES = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tif"),
+    (b"MM\0*", "tif"),
+)
+
+
+def header_size(image: bytes) -> tuple[int, int]:
+    """Width and height in pixels, without decoding.
+
+    Raises:
+        UnreadableImageError: not an image, or damaged.
+
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd EXIF data is no news
+            with Image.open(io.BytesIO(image)) as opened:
+                return opened.size
+    # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UnreadableImageError(f"{type(error).__name__}: {error}") from None
+
+
+def file_suffix(image: bytes) -> str:
+    """Suffix that fits an image file's contents; "bin" where they are of no common kind."""
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "webp"
+    return next((suffix for first, suffix in SUFFIXES if image.startswith(first)), "bin")

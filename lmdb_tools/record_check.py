@@ -1,0 +1,144 @@
+"""The checks of one record."""
+
+from dataclasses import dataclass
+
+from char_boxes import BoxesError, CharBox, match_boxes
+from lmdb_file import StoredRecord
+from lmdb_tools.findings import Example, Findings
+from lmdb_tools.image_header import header_size
+from lmdb_tools.reasons import (
+    BOX_ELSEWHERE,
+    BOX_STICKS_OUT,
+    FOREIGN_CHARACTERS,
+    NO_RECORD,
+    NOTHING_LEFT,
+    TOO_LONG,
+    UNREADABLE_IMAGE,
+    Reason,
+    bad_boxes,
+)
+from lmdb_tools.stored_label import RecordError, details, read_boxes, read_label, require_image
+from preprocessing import UnreadableImageError, decode_image
+from text import Charset
+
+UNUSABLE, WITHOUT_BOXES = 1, 2  # bits of what is to be done with a record
+TOLERANCE = 3  # pixels that a box may stick out: rounding, and crops with a margin
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What records are checked against.
+
+    Attributes:
+        charset: of labels.
+        max_length: of labels, in characters as annotated.
+        decode: decode images, not only look at whether they are there.
+
+    """
+
+    charset: Charset
+    max_length: int
+    decode: bool
+
+
+class RecordCheck:
+    """Checks records of one LMDB, and keeps what it finds.
+
+    Attributes:
+        findings: so far.
+
+    """
+
+    def __init__(self, lmdb_path: str, rules: Rules):
+        self.rules = rules
+        self.findings = Findings()
+        self._path = lmdb_path
+
+    def check(self, record: StoredRecord) -> tuple[int, str]:
+        """UNUSABLE and WITHOUT_BOXES, in bits; and the label as the charset has it."""
+        if record.image is None and record.label is None:
+            self._add(NO_RECORD, record)
+            return UNUSABLE, ""
+        flags, size = 0, None
+        try:
+            image = require_image(record.image)
+            size = self._image_size(image, record)
+        except RecordError as fault:
+            self._add(fault.reason, record, str(fault))
+            flags |= UNUSABLE
+        try:
+            label, in_label = read_label(record.label)
+        except RecordError as fault:
+            self._add(fault.reason, record, str(fault))
+            return UNUSABLE, ""
+        text = self._check_text(label, record)
+        if (record.boxes is not None or in_label is not None) and not self._check_boxes(
+            record, label, in_label, size
+        ):
+            flags |= WITHOUT_BOXES
+        return flags, text
+
+    def _add(self, reason: Reason, record: StoredRecord, detail: str = "") -> None:
+        self.findings.add(reason, Example(self._path, record.number, detail))
+
+    def _image_size(self, image: bytes, record: StoredRecord) -> tuple[int, int] | None:
+        """Width and height in pixels, where something needs them."""
+        try:
+            if self.rules.decode:
+                return decode_image(image).size
+            if record.boxes is not None or (record.label or b"")[:1] == b"\x80":
+                return header_size(image)
+        except UnreadableImageError as error:
+            raise RecordError(UNREADABLE_IMAGE, str(error)) from None
+        return None
+
+    def _check_text(self, label: str, record: StoredRecord) -> str:
+        if len(label) > self.rules.max_length:
+            self._add(TOO_LONG, record, f"{len(label):,} characters, {label[:40]!r}")
+        normalized = self.rules.charset.normalize(label)
+        if normalized.removed:
+            self.findings.characters.update(normalized.removed)
+            reason = FOREIGN_CHARACTERS if normalized.text else NOTHING_LEFT
+            self._add(reason, record, repr(label[:60]))
+        return normalized.text
+
+    def _check_boxes(
+        self,
+        record: StoredRecord,
+        label: str,
+        in_label: tuple[CharBox, ...] | None,
+        size: tuple[int, int] | None,
+    ) -> bool:
+        """Whether a record's boxes can be used."""
+        try:
+            boxes = match_boxes(read_boxes(record, in_label), label, self.rules.charset)
+        except BoxesError as error:
+            self._add(bad_boxes(error.reason), record, details(error))
+            return False
+        if size is None:
+            return True
+        sticks_out = ""
+        for box in boxes:
+            place, out = _outside(box, *size)
+            if out is None:
+                self._add(BOX_ELSEWHERE, record, f"{box.character!r} at {place}, {_image(size)}")
+                return False
+            if out > TOLERANCE and not sticks_out:
+                sticks_out = f"{box.character!r} at {place}, {_image(size)}"
+        if sticks_out:
+            self._add(BOX_STICKS_OUT, record, sticks_out)
+        return True
+
+
+def _outside(box: CharBox, width: int, height: int) -> tuple[str, float | None]:
+    """Where a box is, and how many pixels it sticks out; None where nothing of it is inside."""
+    xs, ys = zip(*box.corners, strict=True)
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    place = f"x {left:g} to {right:g}, y {top:g} to {bottom:g}"
+    if right < 0 or bottom < 0 or left > width or top > height:
+        return place, None
+    return place, max(-left, -top, right - width, bottom - height)
+
+
+def _image(size: tuple[int, int]) -> str:
+    return f"the image has {size[0]} x {size[1]} pixels"
