@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from models.checkpoint import load_checkpoint
+from tools.stress_resume import run_differences
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "acds_mgp_str_tiny"
@@ -65,26 +65,8 @@ def wait_for(run, file: Path, seconds=240):
         time.sleep(0.02)
 
 
-def same(one, other) -> bool:
-    """Equality of nested states, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other) and one.dtype == other.dtype
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
 def assert_same_run(one: Path, other: Path):
-    first, second = (load_checkpoint(place / "run/last.pth") for place in (one, other))
-    assert same(first.state_dict, second.state_dict)
-    states = [dict(checkpoint.extra["training"]) for checkpoint in (first, second)]
-    for state in states:
-        state.pop("options")
-    assert same(*states), [k for k in states[0] if not same(states[0][k], states[1][k])]
-    best = [load_checkpoint(place / "run/best_accuracy.pth") for place in (one, other)]
-    assert same(best[0].state_dict, best[1].state_dict)
+    assert run_differences(one / "run", other / "run") == []
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +110,41 @@ def test_a_signal_ends_it_in_order(data_tree, undisturbed, tmp_path, number):
 def test_resuming_a_finished_run_changes_nothing(data_tree, undisturbed):
     shown = finish(data_tree, undisturbed, "--num_iter", "10", "--resume", "auto")
     assert "after iteration 10" in shown and "done" in shown
+
+
+def two_ranks(free_port) -> list[str]:
+    return ["-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}"]
+
+
+def test_two_ranks_are_killed_and_end_the_same(data_tree, tmp_path, free_port):
+    iterations = ["--num_iter", "6", "--save_interval", "1", "--valInterval", "3"]
+    finish(data_tree, tmp_path / "whole", *iterations, launcher=two_ranks(free_port))
+    place = tmp_path / "killed"
+    run = start(data_tree, place, *iterations, launcher=two_ranks(free_port))
+    wait_for(run, place / "run/last_2.pth")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    run.stdout.close()
+    _end_orphans(place)
+    more = [*iterations, "--resume", "auto"]
+    finish(data_tree, place, *more, launcher=two_ranks(free_port))
+    assert_same_run(tmp_path / "whole", place)
+    states = load_checkpoint(place / "run/last.pth").extra["training"]
+    assert len(states["random"]) == 2
+    assert [stream["consumed"] for stream in states["streams"]] == [12, 12, 12]
+
+    # One process goes on where the two were, and says what can't be the same.
+    shown = finish(data_tree, place, "--num_iter", "8", "--valInterval", "8", "--resume", "auto")
+    assert "2 process(es) before, 1 now" in shown
+    states = load_checkpoint(place / "run/last.pth").extra["training"]
+    assert [stream["consumed"] for stream in states["streams"]] == [14, 14, 14]
+
+
+def _end_orphans(place: Path) -> None:
+    """Ranks have process groups of their own; a launcher that is killed leaves them running."""
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(place) in status.read_text():
+                os.kill(int(status.parent.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            continue
