@@ -66,6 +66,7 @@ class Sample:
         text: label.
         core_area: uint8 [H, W], see `Batch`; None for a record without boxes.
         passed_over: a line for each record that could not be used.
+        record: number of the source, and index in it, of a training sample.
 
     """
 
@@ -73,6 +74,7 @@ class Sample:
     text: str
     core_area: np.ndarray | None = None
     passed_over: tuple[str, ...] = ()
+    record: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Batch:
         core_area: uint8 [B, 1, H, W]: number of the character, from 1, whose core area a pixel is
             in; 0 outside, and for records without boxes. None where core areas were not asked for.
         has_core_area: bool [B], whether the record had boxes.
+        records: number of the source, and index in it, of each training sample.
 
     """
 
@@ -94,6 +97,7 @@ class Batch:
     passed_over: list[str]
     core_area: Tensor | None = None
     has_core_area: Tensor | None = None
+    records: tuple[tuple[int, int] | None, ...] = ()
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory; DataLoader asks a dataclass for this method."""
@@ -116,6 +120,7 @@ def collate(
         torch.from_numpy(np.stack(images)[: len(usable)]),
         [s.text for s in usable],
         [line for s in samples for line in s.passed_over],
+        records=tuple(s.record for s in usable),
     )
     if not core_areas:
         return batch
@@ -219,11 +224,18 @@ class TrainingDataset(Dataset):
                 passed_over.append(f"{records.path} record {number}: {error}")
                 continue
             if self.augmenter is not None:
-                sample = (source_number << 40) + position
-                pixels, core_area = self._augment(pixels, core_area, epoch, sample)
-            return _to_sample(pixels, text, core_area, self.image_format.width, passed_over)
+                number = (source_number << 40) + position
+                pixels, core_area = self._augment(pixels, core_area, epoch, number)
+            sample = _to_sample(pixels, text, core_area, self.image_format.width, passed_over)
+            return replace(sample, record=(source_number, position))
         # Raised here it would reach the user as a worker's traceback: the trainer ends the run.
         return Sample(None, "", passed_over=tuple(passed_over))
+
+    def name_of(self, record: tuple[int, int]) -> str:
+        """A sample's record in words: where it is, and its number there."""
+        source_number, index = record
+        records, number = self.sources[source_number].locate(index)
+        return f"{records.path} record {number}"
 
     def _augment(
         self, pixels: np.ndarray, core_area: np.ndarray | None, epoch: int, sample: int

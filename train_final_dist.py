@@ -30,9 +30,8 @@ from engine.options import (
 from engine.progress import RunLog
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.run_state import find_state, plain_options
-from engine.step import NonFiniteLossError
 from engine.stream_options import stream_settings
-from engine.training import Plan, Trainer
+from engine.training import NonFiniteLossError, Plan, Trainer
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, open_evaluation_sets
@@ -72,6 +71,7 @@ def train(options: Namespace, process: Process) -> None:
         options.valInterval,
         options.save_interval,
         options.keep_last,
+        options.max_skipped,
         options.amp,
         weights,
     )

@@ -349,6 +349,12 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         help="largest L2 norm of the gradient, above 0 (default: 5)",
     )
     group.add_argument(
+        "--max_skipped",
+        type=positive,
+        default=20,
+        help="steps in a row whose loss is no finite number, after which a run ends (default: 20)",
+    )
+    group.add_argument(
         "--scheduler",
         action="store_true",
         help="the reference's schedule: cosine with restarts every 1,000,000 iterations "

@@ -75,6 +75,10 @@ class RunFolder:
         """Weights of the best validation so far."""
         return self.path / "best_accuracy.pth"
 
+    def nonfinite(self, rank: int) -> Path:
+        """Records of a rank's batches whose loss was no finite number, as JSON lines."""
+        return self.path / f"nonfinite-rank{rank}.jsonl"
+
     def iteration(self, number: int) -> Path:
         """Weights after an iteration."""
         return self.path / f"iter_{number}.pth"

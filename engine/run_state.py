@@ -31,6 +31,7 @@ class RunState:
         best_accuracy: of the validations so far, in percent; -1 before the first.
         history: (iteration, accuracy by granularity and fused) of every validation.
         passed_over: how often a record could not be used, on all ranks.
+        skipped: steps whose loss or gradient was no finite number.
         optimizer, schedule, scaler: their own states.
         random: states of the random generators of every rank.
         options: of the command line.
@@ -42,6 +43,7 @@ class RunState:
     best_accuracy: float
     history: list
     passed_over: int
+    skipped: int
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     scaler: dict[str, Any]

@@ -15,10 +15,6 @@ from engine.distributed import Process
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss or gradient that is NaN or infinite."""
-
-
 @dataclass(frozen=True)
 class StepResult:
     """What a step came to.
@@ -27,6 +23,7 @@ class StepResult:
         losses: means over all ranks, by name; those of weight 0 are left out.
         total: their weighted sum.
         gradient_norm: before clipping.
+        skipped: whether loss or gradient was NaN or infinite, and the weights stayed as they were.
         stop: whether any rank was asked to stop.
 
     """
@@ -34,6 +31,7 @@ class StepResult:
     losses: dict[str, float]
     total: float
     gradient_norm: float
+    skipped: bool = False
     stop: bool = False
 
 
@@ -65,6 +63,7 @@ class Stepper:
         self.grad_clip, self.process = grad_clip, process
         self._amp_type = AMP_TYPES[amp]
         self._scaler = torch.amp.GradScaler(process.device.type, enabled=amp == "fp16")
+        self._buffers = list(model.buffers())
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def __call__(
@@ -77,10 +76,9 @@ class Stepper:
             targets: what the model learns from, by name.
             stop: this rank was asked to stop, which all are to know.
 
-        Raises:
-            NonFiniteLossError: the weights are left as they were.
-
         """
+        # A forward pass moves the statistics of BatchNorm, which a NaN would spoil for good.
+        before = [buffer.clone() for buffer in self._buffers]
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(
             images.device.type, dtype=self._amp_type, enabled=self._amp_type is not None
@@ -103,23 +101,25 @@ class Stepper:
         summed = [share.detach() for share in shares]
         summed.append(torch.tensor(float(stop), device=images.device))
         *means, stopping = self.process.total(torch.stack(summed)).tolist()
-        result = StepResult(
-            {n: m for n, m, w in zip(losses, means, weights, strict=True) if w},
-            sum(mean * weight for mean, weight in zip(means, weights, strict=True)),
-            float(norm),
-            stopping > 0,
-        )
-        if not math.isfinite(result.total) or (
-            not torch.isfinite(norm) and not self._scaler.is_enabled()
-        ):
-            raise NonFiniteLossError(
-                f"The loss is {result.total} and the gradient's norm {result.gradient_norm}; "
-                "lower --lr, or start from an earlier checkpoint with --saved_model."
-            )
-        self._scaler.step(self.optimizer)
+        total = sum(mean * weight for mean, weight in zip(means, weights, strict=True))
+        # fp16's scaler leaves out steps and lowers its scale by itself, which is no fault. All the
+        # ranks see the same: means are over all of them, and DDP has summed the gradients.
+        scaling = math.isfinite(total) and self._scaler.is_enabled()
+        skipped = not scaling and not (math.isfinite(total) and torch.isfinite(norm))
+        if skipped:
+            for buffer, value in zip(self._buffers, before, strict=True):
+                buffer.copy_(value)
+        else:
+            self._scaler.step(self.optimizer)
         self._scaler.update()
         self.schedule.step()
-        return result
+        return StepResult(
+            {n: m for n, m, w in zip(losses, means, weights, strict=True) if w},
+            total,
+            float(norm),
+            skipped,
+            stopping > 0,
+        )
 
     def state(self) -> dict[str, dict[str, Any]]:
         """States of optimizer, schedule and scaler, of plain values and tensors."""

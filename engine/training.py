@@ -1,5 +1,6 @@
 """The training loop: batches, steps, validation, checkpoints, and what it says meanwhile."""
 
+import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from dataset import Batch, RecordSet
+from dataset import Batch, RecordSet, TrainingDataset
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, to_device
 from engine.optimization import Optimization
@@ -31,6 +32,10 @@ from text import Codec
 PASSED_OVER_SHOWN = 20
 
 
+class NonFiniteLossError(RuntimeError):
+    """Losses or gradients that were NaN or infinite again and again."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run does.
@@ -41,6 +46,7 @@ class Plan:
         save_interval: iterations between two states to go on from; None for one with every
             validation. There is always one at the end.
         keep_last: how many states are kept.
+        most_skipped: steps in a row with a loss that is no number, after which a run ends.
         amp: off, bf16 or fp16.
         loss_weights: weights in the sum, by the loss's name; 1 for those not named.
 
@@ -50,6 +56,7 @@ class Plan:
     validation_interval: int
     save_interval: int | None = None
     keep_last: int = 2
+    most_skipped: int = 20
     amp: str = "off"
     loss_weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -69,6 +76,7 @@ class Trainer:
         state: to go on from; None starts anew.
 
     Attributes:
+        skipped: steps whose loss or gradient was no finite number.
         stopped: the signal that ended the run early; None where it came to its end.
         history: (iteration, accuracy in percent by granularity and fused) of every validation.
 
@@ -95,6 +103,8 @@ class Trainer:
         self.best_accuracy = state.best_accuracy if state else -1.0
         self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
         self.passed_over = 0
+        self.skipped = state.skipped if state else 0
+        self._skipped_in_a_row = 0
         self._passed_over_before = state.passed_over if state else 0
         self._first = state.iteration if state else 0
         # On CPUs the fused kernel's backward pass is slower than plain products: a step of
@@ -152,6 +162,7 @@ class Trainer:
                 images = to_device(batch.images, self.process.device)
                 stop = request.asked is not None
                 result = self._step(images, self._targets(batch), stop)
+                self._count_skipped(iteration, result, batch, loader.dataset)
                 meter.add(len(batch.texts), waited, result)
                 progress.update(1, **meter.shown())
                 self._write_scalars(iteration, result, meter)
@@ -170,7 +181,39 @@ class Trainer:
         passed_over = self._total_passed_over()
         if passed_over:
             self.log(f"{passed_over:,} times a record was passed over during training")
+        if self.skipped:
+            self.log(f"{self.skipped:,} steps were skipped: loss or gradient was no finite number")
         return self.best_accuracy
+
+    def _count_skipped(
+        self, iteration: int, result: StepResult, batch: Batch, dataset: TrainingDataset
+    ) -> None:
+        """Write down a step that was skipped, and end a run in which there are too many."""
+        if not result.skipped:
+            self._skipped_in_a_row = 0
+            return
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        file = self.folder.nonfinite(self.process.rank)
+        found = {
+            "iteration": iteration,
+            "loss": result.total,
+            "gradient_norm": result.gradient_norm,
+            "losses": result.losses,
+            "records": [dataset.name_of(record) for record in batch.records],
+        }
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(found) + "\n")
+        cause = f"loss {result.total}, gradient norm {result.gradient_norm}"
+        self.log(f"warning: step {iteration:,} skipped ({cause}); its records: {file}")
+        if self._skipped_in_a_row >= self.plan.most_skipped:
+            rate = self._step.optimizer.param_groups[0]["lr"]
+            raise NonFiniteLossError(
+                f"{self._skipped_in_a_row} steps in a row had a loss or gradient that is no finite "
+                f"number (last: {cause}), and changed nothing. Most often the learning rate is too "
+                f"high (it is {rate:g}: lower --lr), or --amp fp16 overflows (use bf16); else look "
+                f"at the records in {file}."
+            )
 
     def _save(self, iteration: int, loader: DataLoader) -> None:
         """Write a state; where the disk is full, say so and go on: the one before stays good."""
@@ -190,6 +233,7 @@ class Trainer:
             best_accuracy=self.best_accuracy,
             history=self.history,
             passed_over=passed_over,
+            skipped=self.skipped,
             random=random,
             options=self._options,
             **self._step.state(),

@@ -1,11 +1,12 @@
 """Losses as sums and counts, so that ranks and micro-batches of any size add up exactly."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from modules.linear_cross_entropy import linear_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,12 @@ class LossSum:
         return self.total / self.count.clamp(min=1)
 
 
-def head_cross_entropy(
-    head: Callable[[Tensor], Tensor], features: Tensor, targets: Tensor, pad_id: int
-) -> LossSum:
+def head_cross_entropy(head: nn.Linear, features: Tensor, targets: Tensor, pad_id: int) -> LossSum:
     """Cross entropy of `head(features)`, without the positions that are padding.
 
-    The head runs on the positions that count only: a word has about four BPE positions, not 27.
-    The mean equals `CrossEntropyLoss(ignore_index=pad_id)` on the logits of all positions.
+    The head runs on the positions that count only: a word has about four BPE positions, not 27;
+    and on so many of them at a time that its logits need little memory. The mean equals
+    `CrossEntropyLoss(ignore_index=pad_id)` on the logits of all positions.
 
     Args:
         head: linear layer D -> classes.
@@ -37,7 +37,8 @@ def head_cross_entropy(
 
     """
     counted = targets != pad_id
-    return _cross_entropy(head(features[counted]), targets[counted])
+    total = linear_cross_entropy(head, features[counted], targets[counted])
+    return LossSum(total, counted.sum().to(torch.float32))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int) -> LossSum:
@@ -50,12 +51,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int) -> LossSum:
 
     """
     counted = targets != pad_id
-    return _cross_entropy(logits[counted], targets[counted])
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor) -> LossSum:
-    total = F.cross_entropy(logits.float(), targets, reduction="sum")
-    return LossSum(total, torch.tensor(float(len(targets)), device=total.device))
+    total = F.cross_entropy(logits[counted].float(), targets[counted], reduction="sum")
+    return LossSum(total, counted.sum().to(torch.float32))
 
 
 def attention_guidance(

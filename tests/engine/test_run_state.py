@@ -20,6 +20,7 @@ STATE = RunState(
     best_accuracy=12.5,
     history=[(1, {"char": 12.5})],
     passed_over=3,
+    skipped=0,
     optimizer={"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 0.1}]},
     schedule={"last_epoch": 1},
     scaler={},

@@ -15,7 +15,7 @@ def test_head_on_counted_positions_equals_cross_entropy_of_all():
     targets = torch.randint(0, 3, (3, 7)) * torch.randint(0, 16, (3, 7))
 
     loss = head_cross_entropy(head, features, targets, pad_id=0)
-    logits = plain_head(plain_features).flatten(0, 1).float()
+    logits = plain_head(plain_features).flatten(0, 1)
     plain = F.cross_entropy(logits, targets.flatten(), ignore_index=0)
     torch.testing.assert_close(loss.mean, plain)
     assert loss.count == (targets != 0).sum()

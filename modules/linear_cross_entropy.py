@@ -1,0 +1,76 @@
+"""A linear layer and the cross entropy of its output, without ever holding all logits.
+
+The heads of MGP-STR have 50,257 and 30,522 classes; the logits of a batch, their softmax and their
+gradient would be the largest tensors of a training step by far.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHUNK_LOGITS = 2**24  # logits at a time: 64 MiB in fp32
+
+
+def linear_cross_entropy(
+    head: nn.Linear, features: Tensor, targets: Tensor, chunk: int | None = None
+) -> Tensor:
+    """Sum of the cross entropies of `head(features)`; equal to the plain one up to rounding.
+
+    Logits are made for some positions at a time. As the loss is a plain sum, its gradient is known
+    at once and is computed along, so nothing has to be computed a second time.
+
+    Args:
+        head: linear layer D -> classes, with a bias.
+        features: [P, D].
+        targets: int64 [P], each below the number of classes.
+        chunk: positions at a time; None for as many as `CHUNK_LOGITS` allows.
+
+    """
+    chunk = chunk or max(1, CHUNK_LOGITS // head.out_features)
+    return _LinearCrossEntropy.apply(features, head.weight, head.bias, targets, chunk)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features, weight, bias, targets, chunk):
+        device = features.device.type
+        dtype = features.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        # In no type below fp32 is a sum over so many classes exact enough.
+        wide = torch.promote_types(dtype, torch.float32)
+        learned = any(ctx.needs_input_grad[:3])
+        with torch.autocast(device, enabled=False):
+            cast_features, cast_weight, cast_bias = (
+                tensor.to(dtype) for tensor in (features, weight, bias)
+            )
+            total = torch.zeros((), dtype=wide, device=features.device)
+            if learned:
+                grad_features = torch.empty_like(features)
+                grad_weight = torch.zeros_like(weight)
+                grad_bias = torch.zeros_like(bias)
+            for start in range(0, len(targets), chunk):
+                part = cast_features[start : start + chunk]
+                wanted = targets[start : start + chunk, None]
+                logits = F.linear(part, cast_weight, cast_bias).to(wide)
+                log_sums = logits.logsumexp(dim=-1, keepdim=True)
+                total += (log_sums - logits.gather(1, wanted)).sum()
+                if not learned:
+                    continue
+                gradient = logits.sub_(log_sums).exp_()  # the softmax
+                gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
+                grad_bias += gradient.sum(dim=0)
+                gradient = gradient.to(dtype)
+                grad_features[start : start + chunk] = gradient @ cast_weight
+                grad_weight += gradient.t() @ part
+        if learned:
+            ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad_total):
+        gradients = (
+            gradient * grad_total.to(gradient.dtype) if needed else None
+            for gradient, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[:3], strict=True)
+        )
+        return *gradients, None, None

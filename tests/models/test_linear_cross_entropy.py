@@ -1,0 +1,94 @@
+"""The chunked loss of a head equals the plain one: value and every gradient."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from modules.linear_cross_entropy import linear_cross_entropy
+
+CHUNKS = [1, 7, 20, 1000]
+POSITIONS, WIDTH, CLASSES = 20, 16, 300
+
+
+def problem(dtype):
+    torch.manual_seed(0)
+    head = nn.Linear(WIDTH, CLASSES, dtype=dtype)
+    features = torch.randn(POSITIONS, WIDTH, dtype=dtype) * 3
+    return head, features, torch.randint(0, CLASSES, (POSITIONS,))
+
+
+def gradients(loss_of, dtype, scale=0.37):
+    """Loss, and gradients of features, weight and bias, of a part of the loss."""
+    head, features, targets = problem(dtype)
+    features.requires_grad_()
+    loss = loss_of(head, features, targets)
+    (loss * scale).backward()
+    return [loss.detach(), features.grad, head.weight.grad, head.bias.grad]
+
+
+def plain(head, features, targets):
+    return F.cross_entropy(head(features).to(torch.float64), targets, reduction="sum")
+
+
+def distance(ours, others):
+    """Largest relative difference in norm."""
+    pairs = zip(ours, others, strict=True)
+    return max(float((a.double() - b.double()).norm() / b.double().norm()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_loss_and_gradients_are_the_plain_ones(dtype, tolerance, chunk):
+    ours = gradients(lambda *a: linear_cross_entropy(*a, chunk), dtype)
+    assert [g.dtype for g in ours] == [dtype] * 4
+    assert distance(ours, gradients(plain, dtype)) < tolerance
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_in_bf16_it_is_as_near_to_the_truth_as_the_plain_one(chunk):
+    def in_bf16(loss_of):
+        def run(*arguments):
+            with torch.autocast("cpu", torch.bfloat16):
+                return loss_of(*arguments)
+
+        return gradients(run, torch.float32)
+
+    truth = gradients(plain, torch.float64)
+    error = distance(in_bf16(plain), truth)
+    assert distance(in_bf16(lambda *a: linear_cross_entropy(*a, chunk)), truth) < 1.1 * error
+
+
+def test_large_logits_do_not_overflow():
+    head, features, targets = problem(torch.float32)
+    loss = linear_cross_entropy(head, features * 1e4, targets, 7)
+    assert torch.isfinite(loss)
+    torch.testing.assert_close(loss, plain(head, features * 1e4, targets).float())
+
+
+def test_what_is_not_trained_gets_no_gradient():
+    head, features, targets = problem(torch.float32)
+    head.requires_grad_(False)
+    features.requires_grad_()
+    linear_cross_entropy(head, features, targets).backward()
+    assert features.grad is not None and head.weight.grad is None
+    with torch.no_grad():
+        assert not linear_cross_entropy(head, features, targets).requires_grad
+
+
+def test_few_logits_exist_at_a_time():
+    """Hundreds of positions of a large head: the plain way holds all their logits, and more."""
+    head, features = nn.Linear(8, 50_000), torch.randn(600, 8)
+    targets = torch.randint(0, 50_000, (600,))
+    sizes = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            result = operation(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                sizes.append(result.numel())
+            return result
+
+    with Watch():
+        linear_cross_entropy(head, features, targets, chunk=20).backward()
+    assert max(sizes) == 20 * 50_000

@@ -1,0 +1,35 @@
+"""What befalls a long run: it goes on, or ends with a sentence that tells the cure."""
+
+import json
+
+MINI = "mgp_str_mini_stem8x8_3_32_128"
+
+
+def training(data_tree, place, *more):
+    options = {
+        "--train_data": data_tree / "training",
+        "--valid_data": data_tree / "evaluation/SVT",
+        "--TransformerModel": MINI,
+        "--batch_size": 4,
+        "--workers": 1,
+        "--saved_path": place,
+        "--exp_name": "run",
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    return " ".join(["python3 train_final_dist.py --rgb", *words, *map(str, more)])
+
+
+def test_losses_that_are_no_numbers_end_a_run_with_cause_and_records(run, data_tree, tmp_path):
+    more = ["--num_iter", 30, "--sgd", "--lr", "1e30", "--max_skipped", 3]
+    done = run(training(data_tree, tmp_path, *more), ok=False)
+    assert done.returncode == 2
+    shown = done.stdout + done.stderr
+    assert "3 steps in a row had a loss or gradient that is no finite number" in shown
+    assert "lower --lr" in shown and "Traceback" not in shown
+    lines = (tmp_path / "run/nonfinite-rank0.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert len(found) == 3
+    steps = [entry["iteration"] for entry in found]
+    assert steps == list(range(steps[0], steps[0] + 3))
+    assert all(len(entry["records"]) == 4 for entry in found)
+    assert all(" record " in name for entry in found for name in entry["records"])
