@@ -113,6 +113,8 @@ def train(options: Namespace, process: Process) -> None:
         load_strictly(model, checkpoint.state_dict, path)
     if options.freeze:
         model.freeze_guided_part()
+    model.label_smoothing = options.label_smoothing
+    model.drop_blocks(options.stochastic_depth)
     model.to(process.device)
     torch.manual_seed(options.manualSeed + process.rank)
 
@@ -209,7 +211,7 @@ def say_setup(
         f"{process.world_size} process(es), {sum(counts)} images each, "
         f"{sum(counts) * process.world_size} a step ({shares})"
     )
-    if plan.optimization.optimizer == "adam" and plan.optimization.lr >= 0.1:
+    if plan.optimization.optimizer.startswith("adam") and plan.optimization.lr >= 0.1:
         log(f"warning: --lr {plan.optimization.lr} is far too high for Adam; 0.001 is usual")
     log(protocol_line(Charset(model.config.characters)))
     for source in sources:

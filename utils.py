@@ -7,6 +7,7 @@ one stands in the help.
 import argparse
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -52,8 +53,14 @@ class _Parser(argparse.ArgumentParser):
             description=description,
             formatter_class=argparse.HelpFormatter,
             allow_abbrev=False,
+            fromfile_prefix_chars="@",
+            epilog="@FILE stands for the options in a text file; # begins a remark.",
         )
         self.script = script
+
+    def convert_arg_line_to_args(self, line: str) -> list[str]:
+        """The arguments in a line of an @file; `#` begins a remark."""
+        return shlex.split(line, comments=True)
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -326,6 +333,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("optimization")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--adam", action="store_true", help="Adam (default: Adadelta)")
+    kind.add_argument("--adamw", action="store_true", help="AdamW (default: Adadelta)")
     kind.add_argument("--sgd", action="store_true", help="SGD with momentum (default: Adadelta)")
     group.add_argument(
         "--lr", type=above_zero, help="learning rate, above 0 (default: 1, with --FT 0.1)"
@@ -341,6 +349,37 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--eps", type=above_zero, default=1e-8, help="Adadelta's eps, above 0 (default: 1e-8)"
+    )
+    group.add_argument(
+        "--weight_decay",
+        type=weight,
+        default=0.0,
+        help="of matrices and filters; biases, norms and embeddings have none (default: 0)",
+    )
+    group.add_argument(
+        "--layer_decay",
+        type=share,
+        default=1.0,
+        help="factor of the learning rate from each block to the one before (default: 1)",
+    )
+    group.add_argument(
+        "--label_smoothing",
+        type=decay,
+        default=0.0,
+        help="share of each target spread over all classes, 0 to below 1 (default: 0)",
+    )
+    group.add_argument(
+        "--stochastic_depth",
+        type=decay,
+        default=0.0,
+        help="probability to leave out the last block's branches, 0 to below 1; less for the ones "
+        "before (default: 0)",
+    )
+    group.add_argument(
+        "--warmup",
+        type=whole,
+        default=0,
+        help="iterations in which the rate rises, before constant and cosine (default: 0)",
     )
     group.add_argument(
         "--grad_clip",

@@ -1,20 +1,26 @@
 """Optimizers and learning-rate schedules (reference facts, 6)."""
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Adadelta, Adam, Optimizer
+from torch.optim import SGD, Adadelta, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    LinearLR,
     LRScheduler,
     OneCycleLR,
+    SequentialLR,
 )
 
+OPTIMIZERS = ("adadelta", "adam", "adamw", "sgd")
 SCHEDULES = ("constant", "reference", "cosine", "onecycle")
+WITH_WARMUP = ("constant", "cosine")
 REFERENCE_PERIOD = 1_000_000
+EMBEDDINGS = ("cls_token", "pos_embed")
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,19 @@ class Optimization:
     """How the weights are moved.
 
     Attributes:
-        optimizer: adadelta, adam or sgd.
-        lr: learning rate; the highest one for onecycle.
+        optimizer: adadelta, adam, adamw or sgd.
+        lr: learning rate; the highest one where it changes.
         beta1: Adam's, and SGD's momentum.
         rho, eps: Adadelta's.
+        weight_decay: 0 or more, of matrices and filters; biases, norms and embeddings have none.
+            AdamW's is apart from the gradient, the others' part of it.
+        layer_decay: factor of the learning rate from each block to the one before it, above 0, at
+            most 1; embeddings and the extractor stand before the first block, heads after the last.
         grad_clip: largest total L2 norm of the gradient.
         schedule: constant; reference (cosine with restarts every million iterations); cosine and
             onecycle (30% warm-up), which end with the run.
-        iterations: length of the run.
+        warmup: iterations in which the rate rises to its value, before constant and cosine.
+        iterations: length of the run, warm-up included.
 
     """
 
@@ -38,28 +49,66 @@ class Optimization:
     beta1: float = 0.9
     rho: float = 0.95
     eps: float = 1e-8
+    weight_decay: float = 0.0
+    layer_decay: float = 1.0
     grad_clip: float = 5.0
     schedule: str = "constant"
+    warmup: int = 0
     iterations: int = 300_000
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> tuple[Optimizer, LRScheduler]:
-        """Optimizer of the parameters, and its schedule, to be stepped every iteration."""
-        parameters = list(parameters)
+    def build(self, model: nn.Module) -> tuple[Optimizer, LRScheduler]:
+        """Optimizer of what a model trains, and its schedule, to be stepped every iteration."""
+        groups = self._groups(model)
         if self.optimizer == "adam":
-            optimizer = Adam(parameters, lr=self.lr, betas=(self.beta1, 0.999), fused=True)
+            optimizer = Adam(groups, lr=self.lr, betas=(self.beta1, 0.999), fused=True)
+        elif self.optimizer == "adamw":
+            optimizer = AdamW(
+                groups, lr=self.lr, betas=(self.beta1, 0.999), weight_decay=0.0, fused=True
+            )
         elif self.optimizer == "sgd":
-            optimizer = SGD(parameters, lr=self.lr, momentum=self.beta1)
+            optimizer = SGD(groups, lr=self.lr, momentum=self.beta1)
         else:
-            optimizer = Adadelta(parameters, lr=self.lr, rho=self.rho, eps=self.eps)
+            optimizer = Adadelta(groups, lr=self.lr, rho=self.rho, eps=self.eps)
         return optimizer, self._schedule(optimizer)
+
+    def _groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Parameters that share a learning rate and a weight decay."""
+        trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        blocks = [int(m[1]) for n, _ in trained if (m := re.match(r"blocks\.(\d+)\.", n))]
+        last = max(blocks, default=-1) + 2
+        groups: dict[tuple[float, float], dict[str, Any]] = {}
+        for name, parameter in trained:
+            rate = self.lr * self.layer_decay ** (last - _layer(name, last))
+            spared = parameter.ndim < 2 or name in EMBEDDINGS
+            decay = 0.0 if spared else self.weight_decay
+            group = {"params": [], "lr": rate, "weight_decay": decay}
+            groups.setdefault((rate, decay), group)["params"].append(parameter)
+        return list(groups.values())
 
     def _schedule(self, optimizer: Optimizer) -> LRScheduler:
         if self.schedule == "reference":
             return CosineAnnealingWarmRestarts(optimizer, T_0=REFERENCE_PERIOD)
-        if self.schedule == "cosine":
-            return CosineAnnealingLR(optimizer, T_max=self.iterations)
         if self.schedule == "onecycle":
+            rates = [group["lr"] for group in optimizer.param_groups]
             return OneCycleLR(
-                optimizer, max_lr=self.lr, total_steps=self.iterations + 1, cycle_momentum=False
+                optimizer, max_lr=rates, total_steps=self.iterations + 1, cycle_momentum=False
             )
+        if not self.warmup:
+            return self._after_warmup(optimizer)
+        # Made first, as it lowers the rate of the first step.
+        rising = LinearLR(optimizer, start_factor=1 / (self.warmup + 1), total_iters=self.warmup)
+        return SequentialLR(optimizer, [rising, self._after_warmup(optimizer)], [self.warmup])
+
+    def _after_warmup(self, optimizer: Optimizer) -> LRScheduler:
+        if self.schedule == "cosine":
+            return CosineAnnealingLR(optimizer, T_max=max(1, self.iterations - self.warmup))
         return ConstantLR(optimizer, factor=1.0)
+
+
+def _layer(name: str, last: int) -> int:
+    """Place of a parameter: 0 before the blocks, 1 for the first block, …, `last` after them."""
+    block = re.match(r"blocks\.(\d+)\.", name)
+    if block:
+        return int(block[1]) + 1
+    before = (*EMBEDDINGS, "patch_embed", "cnnBackbone", "conv_fpn", "conv1")
+    return 0 if name.startswith(before) else last

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from augmentation import GROUPS
-from engine.optimization import Optimization
+from engine.optimization import OPTIMIZERS, WITH_WARMUP, Optimization
 from engine.run_state import RunState
 from models import ALIASES, ModelConfig, preset_config
 from text import Charset
@@ -222,7 +222,8 @@ def optimization(options: Namespace) -> Optimization:
     """Optimizer and schedule that the options ask for.
 
     Raises:
-        OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with.
+        OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with,
+            a warm-up that the schedule has no room for.
 
     """
     if options.scheduler and options.schedule:
@@ -234,18 +235,30 @@ def optimization(options: Namespace) -> Optimization:
     if options.pretrained and options.saved_model:
         raise OptionError("--pretrained and --saved_model both give first weights; choose one.")
     schedule = "reference" if options.scheduler else options.schedule
+    if options.warmup and (schedule or ("cosine" if options.FT else "constant")) not in WITH_WARMUP:
+        raise OptionError(
+            f"--warmup goes with a constant rate and --schedule cosine; {schedule} has its own way."
+        )
+    if options.warmup >= options.num_iter:
+        raise OptionError(
+            f"--warmup {options.warmup} must be shorter than the run, --num_iter "
+            f"{options.num_iter}."
+        )
     lr = options.lr if options.lr is not None else 1.0
     if options.FT:
         schedule = schedule or "cosine"
         lr = options.lr if options.lr is not None else 0.1
     return Optimization(
-        optimizer="adam" if options.adam else "sgd" if options.sgd else "adadelta",
+        optimizer=next((n for n in OPTIMIZERS if getattr(options, n, False)), "adadelta"),
         lr=lr,
         beta1=options.beta1,
         rho=options.rho,
         eps=options.eps,
+        weight_decay=options.weight_decay,
+        layer_decay=options.layer_decay,
         grad_clip=options.grad_clip,
         schedule=schedule or "constant",
+        warmup=options.warmup,
         iterations=options.num_iter,
     )
 
@@ -339,8 +352,8 @@ def check_same_model(own: ModelConfig, asked: ModelConfig, path: Path) -> None:
 
 
 # What a run can't change in its midst: its optimizer and schedule, and what decides on the draws.
-FIXED = ("adam", "sgd", "lr", "beta1", "rho", "eps", "scheduler", "schedule", "FT", "amp")
-FIXED += ("manualSeed", "select_data")
+FIXED = ("adam", "adamw", "sgd", "lr", "beta1", "rho", "eps", "weight_decay", "layer_decay")
+FIXED += ("scheduler", "schedule", "warmup", "FT", "amp", "manualSeed", "select_data")
 # What changes nothing in the weights.
 FREE = ("resume", "saved_model", "saved_path", "exp_name", "workers", "save_interval", "keep_last")
 FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval")

@@ -119,8 +119,7 @@ class Trainer:
             wrapped = DistributedDataParallel(
                 model, device_ids=[process.device.index] if on_gpu else None
             )
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        optimizer, schedule = plan.optimization.build(trainable)
+        optimizer, schedule = plan.optimization.build(model)
         self._step = Stepper(
             wrapped,
             optimizer,

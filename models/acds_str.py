@@ -42,6 +42,8 @@ class AcdsStr(AcdsEncoder):
     heads that nothing uses: they are built, and never trained.
     """
 
+    label_smoothing: float = 0.0  # of the loss of the characters
+
     def __init__(self, config: ModelConfig, pad_ids: Mapping[str, int] | None = None):
         super().__init__(**_encoder_arguments(config))
         self.config = config
@@ -71,7 +73,9 @@ class AcdsStr(AcdsEncoder):
         encoding = self.encode(images, targets is None or "core_area" in targets)
         logits = self.char_tokenLearner(encoding.tokens)
         if targets is not None:
-            loss = cross_entropy(logits, targets["char"], self.pad_ids["char"])
+            loss = cross_entropy(
+                logits, targets["char"], self.pad_ids["char"], self.label_smoothing
+            )
             return {"char_loss": loss} | core_area_losses(self.config, encoding, targets)
         weights = self.char_tokenLearner.token_weights().abs()
         weights = (weights / weights.sum(-1, keepdim=True)).expand(len(images), -1, -1)

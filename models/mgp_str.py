@@ -21,6 +21,7 @@ class A3Decoding:
     """
 
     config: ModelConfig
+    label_smoothing: float = 0.0  # of the heads' losses
 
     def build_heads(self, config: ModelConfig, pad_ids: Mapping[str, int] | None) -> None:
         """Make the modules; in PyTorch's default initialisation, as in the reference."""
@@ -53,7 +54,11 @@ class A3Decoding:
         for name in self.config.granularities:
             attention[name], features = self._aggregate(name, encoding.tokens)
             losses[f"{name}_loss"] = head_cross_entropy(
-                self.classifier(name), features, targets[name], self.pad_ids[name]
+                self.classifier(name),
+                features,
+                targets[name],
+                self.pad_ids[name],
+                self.label_smoothing,
             )
         return losses | core_area_losses(self.config, encoding, targets, attention["char"])
 

@@ -12,7 +12,11 @@ CHUNK_LOGITS = 2**24  # logits at a time: 64 MiB in fp32
 
 
 def linear_cross_entropy(
-    head: nn.Linear, features: Tensor, targets: Tensor, chunk: int | None = None
+    head: nn.Linear,
+    features: Tensor,
+    targets: Tensor,
+    smoothing: float = 0.0,
+    chunk: int | None = None,
 ) -> Tensor:
     """Sum of the cross entropies of `head(features)`; equal to the plain one up to rounding.
 
@@ -23,16 +27,17 @@ def linear_cross_entropy(
         head: linear layer D -> classes, with a bias.
         features: [P, D].
         targets: int64 [P], each below the number of classes.
+        smoothing: share of each target that is spread over all classes, 0 to below 1.
         chunk: positions at a time; None for as many as `CHUNK_LOGITS` allows.
 
     """
     chunk = chunk or max(1, CHUNK_LOGITS // head.out_features)
-    return _LinearCrossEntropy.apply(features, head.weight, head.bias, targets, chunk)
+    return _LinearCrossEntropy.apply(features, head.weight, head.bias, targets, smoothing, chunk)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, features, weight, bias, targets, chunk):
+    def forward(ctx, features, weight, bias, targets, smoothing, chunk):
         device = features.device.type
         dtype = features.dtype
         if torch.is_autocast_enabled(device):
@@ -54,11 +59,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 wanted = targets[start : start + chunk, None]
                 logits = F.linear(part, cast_weight, cast_bias).to(wide)
                 log_sums = logits.logsumexp(dim=-1, keepdim=True)
-                total += (log_sums - logits.gather(1, wanted)).sum()
+                total += (log_sums - (1 - smoothing) * logits.gather(1, wanted)).sum()
+                if smoothing:
+                    total -= smoothing * logits.mean(dim=-1).sum()
                 if not learned:
                     continue
                 gradient = logits.sub_(log_sums).exp_()  # the softmax
-                gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
+                if smoothing:
+                    gradient -= smoothing / gradient.shape[1]
+                gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, smoothing - 1))
                 grad_bias += gradient.sum(dim=0)
                 gradient = gradient.to(dtype)
                 grad_features[start : start + chunk] = gradient @ cast_weight
@@ -73,4 +82,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
             gradient * grad_total.to(gradient.dtype) if needed else None
             for gradient, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[:3], strict=True)
         )
-        return *gradients, None, None
+        return *gradients, None, None, None

@@ -22,36 +22,43 @@ class LossSum:
         return self.total / self.count.clamp(min=1)
 
 
-def head_cross_entropy(head: nn.Linear, features: Tensor, targets: Tensor, pad_id: int) -> LossSum:
+def head_cross_entropy(
+    head: nn.Linear, features: Tensor, targets: Tensor, pad_id: int, smoothing: float = 0.0
+) -> LossSum:
     """Cross entropy of `head(features)`, without the positions that are padding.
 
     The head runs on the positions that count only: a word has about four BPE positions, not 27;
     and on so many of them at a time that its logits need little memory. The mean equals
-    `CrossEntropyLoss(ignore_index=pad_id)` on the logits of all positions.
+    `CrossEntropyLoss(ignore_index=pad_id, label_smoothing=smoothing)` on the logits of all
+    positions.
 
     Args:
         head: linear layer D -> classes.
         features: [B, T, D].
         targets: int64 [B, T].
         pad_id: target id of the positions that are not learned.
+        smoothing: share of each target that is spread over all classes, 0 to below 1.
 
     """
     counted = targets != pad_id
-    total = linear_cross_entropy(head, features[counted], targets[counted])
+    total = linear_cross_entropy(head, features[counted], targets[counted], smoothing)
     return LossSum(total, counted.sum().to(torch.float32))
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int) -> LossSum:
+def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int, smoothing: float = 0.0) -> LossSum:
     """Cross entropy of logits [B, T, classes], without the positions that are padding.
 
     Args:
         logits: of all positions.
         targets: int64 [B, T].
         pad_id: target id of the positions that are not learned.
+        smoothing: share of each target that is spread over all classes, 0 to below 1.
 
     """
     counted = targets != pad_id
-    total = F.cross_entropy(logits[counted].float(), targets[counted], reduction="sum")
+    total = F.cross_entropy(
+        logits[counted].float(), targets[counted], reduction="sum", label_smoothing=smoothing
+    )
     return LossSum(total, counted.sum().to(torch.float32))
 
 

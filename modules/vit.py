@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from timm.layers import PatchEmbed
+from timm.layers import DropPath, PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -84,6 +84,19 @@ class TokenTransformer(nn.Module):
         for block in self.blocks:
             block.attn.fused_attn = fused
 
+    def drop_blocks(self, rate: float) -> None:
+        """Stochastic depth (G. Huang et al., 2016): leave out a block's branches in training.
+
+        Args:
+            rate: probability for the last block, 0 to below 1; for the others it falls linearly to
+                0 at the first.
+
+        """
+        for number, block in enumerate(self.blocks):
+            probability = rate * number / max(1, len(self.blocks) - 1)
+            block.drop_path1 = DropPath(probability) if probability else nn.Identity()
+            block.drop_path2 = DropPath(probability) if probability else nn.Identity()
+
     def embed(self, patches: Tensor) -> Tensor:
         """Patch tokens [B, N, D] -> class token in front, positions added: [B, 1 + N, D]."""
         class_token = self.cls_token.expand(len(patches), -1, -1)
@@ -104,8 +117,9 @@ def run_with_attention(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
     query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, D / heads]
     weights = ((query * attn.scale) @ key.transpose(-2, -1)).softmax(dim=-1)
     mixed = (weights.to(value.dtype) @ value).transpose(1, 2).reshape(batch, number, width)
-    tokens = tokens + attn.proj(mixed)
-    return tokens + block.mlp(block.norm2(tokens)), weights.mean(dim=1)
+    tokens = tokens + block.drop_path1(attn.proj(mixed))
+    tokens = tokens + block.drop_path2(block.mlp(block.norm2(tokens)))
+    return tokens, weights.mean(dim=1)
 
 
 class ViTEncoder(TokenTransformer):

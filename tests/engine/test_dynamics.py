@@ -13,8 +13,7 @@ ALONE = Process(0, 0, 1, torch.device("cpu"))
 
 def reference_stepper(model, process=ALONE, **changes) -> Stepper:
     optimization = Optimization(schedule="reference", **changes)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer, schedule = optimization.build(parameters)
+    optimizer, schedule = optimization.build(model)
     return Stepper(model, optimizer, schedule, optimization.grad_clip, process)
 
 
@@ -62,7 +61,7 @@ def one_step(amp: str = "off", **changes):
     targets = {n: torch.from_numpy(c.encode_batch(["ab", "c"])) for n, c in codecs.items()}
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     optimization = Optimization(optimizer="sgd", lr=1.0, beta1=0.0, **changes)
-    optimizer, schedule = optimization.build(p for p in model.parameters() if p.requires_grad)
+    optimizer, schedule = optimization.build(model)
     step = Stepper(model, optimizer, schedule, optimization.grad_clip, ALONE, amp)
     result = step(torch.rand(2, 3, 32, 128), targets)
     moved = sum(float((p.detach() - before[n]).square().sum()) for n, p in model.named_parameters())

@@ -51,10 +51,9 @@ def take_step(process, form, images, targets):
     model = model_of(form)
     wrapped = DistributedDataParallel(model) if process.world_size > 1 else model
     optimization = Optimization(optimizer="sgd", lr=0.5, beta1=0.0)
-    trainable = [p for p in model.parameters() if p.requires_grad]
     weights = {"core_area_loss": 0.5, "guidance_loss": 0.2}
     step = Stepper(
-        wrapped, *optimization.build(trainable), optimization.grad_clip, process, weights=weights
+        wrapped, *optimization.build(model), optimization.grad_clip, process, weights=weights
     )
     results = [step(images, targets) for _ in range(2)]
     return [vars(r) for r in results], model.state_dict()
@@ -151,8 +150,7 @@ def batch(has_core_area=(True, True)):
 
 
 def stepper(model, weights) -> Stepper:
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer, schedule = Optimization(optimizer="sgd", lr=0.1, beta1=0.0).build(trainable)
+    optimizer, schedule = Optimization(optimizer="sgd", lr=0.1, beta1=0.0).build(model)
     return Stepper(model, optimizer, schedule, 5.0, ALONE, weights=weights)
 
 

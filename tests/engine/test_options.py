@@ -387,3 +387,41 @@ def test_first_weights_come_from_one_place():
 def test_ways_of_scoring_that_exclude_each_other(arguments):
     with pytest.raises(OptionError, match="benchmark_all_eval"):
         check_evaluation(get_args("test_final", TEST + arguments))
+
+
+def test_a_file_of_options_stands_for_them(tmp_path, capsys):
+    file = tmp_path / "recipe.txt"
+    file.write_text(
+        "# a remark\n--train_data 'my data'  # another\n\n--valid_data v --adamw --lr 0.001\n",
+        encoding="utf-8",
+    )
+    options = get_args("train_final_dist", [f"@{file}", "--lr", "0.1"])
+    assert (options.train_data, options.valid_data, options.adamw) == ("my data", "v", True)
+    assert options.lr == 0.1  # what comes later counts
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", [f"@{tmp_path / 'none'}"])
+    assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--warmup", "5", "--scheduler"], "--warmup goes with a constant rate"),
+        (["--warmup", "5", "--schedule", "onecycle"], "onecycle has its own way"),
+        (["--warmup", "9", "--num_iter", "9"], "must be shorter than the run"),
+    ],
+)
+def test_a_warm_up_needs_room(arguments, message):
+    with pytest.raises(OptionError, match=message):
+        optimization(get_args("train_final_dist", [*TRAIN, *arguments]))
+
+
+def test_choices_of_optimization_arrive():
+    given = ["--adamw", "--weight_decay", "0.05", "--layer_decay", "0.8", "--warmup", "7"]
+    chosen = optimization(get_args("train_final_dist", [*TRAIN, *given]))
+    assert (chosen.optimizer, chosen.weight_decay, chosen.layer_decay, chosen.warmup) == (
+        "adamw",
+        0.05,
+        0.8,
+        7,
+    )

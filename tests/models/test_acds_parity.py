@@ -98,10 +98,9 @@ def test_thirty_steps(small, fixtures, batch):
     """As far as the reference reproduces itself (reference facts, 12)."""
     log = fixtures("dynamics_acds_small_t2.json")["log"]
     optimization = Optimization(lr=0.38328, schedule="reference")
-    trainable = [p for p in small.train().parameters() if p.requires_grad]
     step = Stepper(
         small,
-        *optimization.build(trainable),
+        *optimization.build(small.train()),
         optimization.grad_clip,
         Process(0, 0, 1, torch.device("cpu")),
         weights={"core_area_loss": 0.5},

@@ -27,8 +27,9 @@ def gradients(loss_of, dtype, scale=0.37):
     return [loss.detach(), features.grad, head.weight.grad, head.bias.grad]
 
 
-def plain(head, features, targets):
-    return F.cross_entropy(head(features).to(torch.float64), targets, reduction="sum")
+def plain(head, features, targets, smoothing=0.0):
+    logits = head(features).to(torch.float64)
+    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
 
 
 def distance(ours, others):
@@ -38,11 +39,12 @@ def distance(ours, others):
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
-def test_loss_and_gradients_are_the_plain_ones(dtype, tolerance, chunk):
-    ours = gradients(lambda *a: linear_cross_entropy(*a, chunk), dtype)
+def test_loss_and_gradients_are_the_plain_ones(dtype, tolerance, smoothing, chunk):
+    ours = gradients(lambda *a: linear_cross_entropy(*a, smoothing, chunk), dtype)
     assert [g.dtype for g in ours] == [dtype] * 4
-    assert distance(ours, gradients(plain, dtype)) < tolerance
+    assert distance(ours, gradients(lambda *a: plain(*a, smoothing), dtype)) < tolerance
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -56,12 +58,12 @@ def test_in_bf16_it_is_as_near_to_the_truth_as_the_plain_one(chunk):
 
     truth = gradients(plain, torch.float64)
     error = distance(in_bf16(plain), truth)
-    assert distance(in_bf16(lambda *a: linear_cross_entropy(*a, chunk)), truth) < 1.1 * error
+    assert distance(in_bf16(lambda *a: linear_cross_entropy(*a, chunk=chunk)), truth) < 1.1 * error
 
 
 def test_large_logits_do_not_overflow():
     head, features, targets = problem(torch.float32)
-    loss = linear_cross_entropy(head, features * 1e4, targets, 7)
+    loss = linear_cross_entropy(head, features * 1e4, targets, chunk=7)
     assert torch.isfinite(loss)
     torch.testing.assert_close(loss, plain(head, features * 1e4, targets).float())
 
