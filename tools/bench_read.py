@@ -9,13 +9,12 @@ are random, so nothing is read right: the work is that of a trained model.
 import argparse
 import io
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,11 +29,10 @@ from engine.report import markdown
 from models import create_model, list_models
 from models.reading_path import reading_path
 from reading import Reader
+from tools.bench_process import DTYPES, BenchProcess, matrix_rate, peak_mib, serve
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PATHS = ("plain", "fast")
 SHAPE = (3, 32, 128)
-MATRIX = 4096  # rows and columns of the product that gives this machine's rate
 
 
 @dataclass(frozen=True)
@@ -73,19 +71,8 @@ def jpegs(count: int) -> list[bytes]:
     return made
 
 
-def matrix_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product."""
-    one, other = (torch.rand(MATRIX, MATRIX).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(4):
-        started = time.perf_counter()
-        one @ other
-        seconds.append(time.perf_counter() - started)
-    return 2 * MATRIX**3 / min(seconds)
-
-
 def work(model: str, path: str, dtype: str, batch: int, images: int) -> None:
-    """A path's process: a round of reading for each line on standard input."""
+    """A path's process: reads all images, again and again."""
     torch.manual_seed(0)
     reader = Reader(
         create_model(model),
@@ -96,53 +83,38 @@ def work(model: str, path: str, dtype: str, batch: int, images: int) -> None:
     )
     data = jpegs(images)
     reader(data[:batch])
-    print(json.dumps("ready"), flush=True)
-    for _ in sys.stdin:
+
+    def read_all() -> dict[str, Any]:
         seconds = []
         for start in range(0, images, batch):
             started = time.perf_counter()
             reader(data[start : start + batch])
             seconds.append(time.perf_counter() - started)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "peak_mib": peak}), flush=True)
+        return {"seconds": seconds, "peak_mib": peak_mib()}
+
+    serve(read_all)
 
 
 class Worker:
-    """A path in a process of its own."""
+    """A path's process, and its figures so far."""
 
     def __init__(self, model: str, path: str, dtype: str, batch: int, images: int):
         self.key = (model, path, dtype, batch)
-        arguments = ["--work", model, path, dtype, str(batch), str(images)]
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = BenchProcess(__file__, [*self.key, images])
         self.seconds: list[float] = []
         self.totals: list[float] = []
         self.peak_mib = 0.0
-        self._answer()
 
     def round(self) -> None:
         """Read all images once."""
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        answer = self._answer()
+        answer = self._process.round()
         self.seconds += answer["seconds"]
         self.totals.append(sum(answer["seconds"]))
         self.peak_mib = answer["peak_mib"]
 
     def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self):
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"The process of {self.key} ended; its message stands above.")
-        return json.loads(line)
+        self._process.close()
 
     def row(self, images: int, flops: int, rate: float) -> Row:
         """Figures of all rounds."""

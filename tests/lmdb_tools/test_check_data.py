@@ -268,7 +268,7 @@ def test_wrong_options(arguments, capsys):
 
 # Says when the first records are done, so that the test need not guess.
 INTERRUPTIBLE = """
-import sys
+import signal, sys
 from engine.progress import Progress
 from tools.check_data import main
 
@@ -276,6 +276,7 @@ def update(self, count):
     print("started", flush=True)
 
 Progress.update = update
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite runs with nohup
 sys.exit(main())
 """
 

@@ -67,6 +67,9 @@ def test_training_leaves_what_the_readme_says(run, workplace, tmp_path):
         "iter_1.pth",
         "iter_2.pth",
         "best_accuracy.pth",
+        "last.pth",
+        "last_2.pth",
+        "run.lock",
     }
     assert "2 images each, 2 a step (MJ 1 of 30, ST 1 of 10)" in done.stdout
     testing = next(c for c in ALL if "--fast_acc" in c).replace("_base_patch", "_tiny_patch")

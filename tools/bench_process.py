@@ -1,0 +1,85 @@
+"""What benches of several paths share: a process for each, and this machine's product rate."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+MATRIX = 4096  # rows and columns of the product that gives this machine's rate
+
+
+def matrix_rate(dtype: torch.dtype, device: str = "cpu") -> float:
+    """Floating-point operations a second of a large matrix product, the best of several."""
+    one, other = (torch.rand(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        one @ other
+        wait_for(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * MATRIX**3 / min(seconds)
+
+
+def wait_for(device: str) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_mib(device: str = "cpu") -> float:
+    """Largest memory so far, of this process or on the GPU, in MiB."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def serve(work: Callable[[], dict[str, Any]]) -> None:
+    """A path's process: a round for each line on standard input, its figures on standard output."""
+    print(json.dumps("ready"), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(work()), flush=True)
+
+
+class BenchProcess:
+    """A path in a process of its own, so that its peak memory is its own too.
+
+    Args:
+        script: the bench, which calls `serve` when its first argument is `--work`.
+        arguments: after that.
+
+    """
+
+    def __init__(self, script: str, arguments: Sequence[object]):
+        self.arguments = [str(argument) for argument in arguments]
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(script).resolve()), "--work", *self.arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()
+
+    def round(self) -> dict[str, Any]:
+        """Let it do a round; its figures."""
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> Any:
+        line = self._process.stdout.readline()
+        if not line:
+            shown = " ".join(self.arguments)
+            raise RuntimeError(f"The process of {shown} ended; its message stands above.")
+        return json.loads(line)

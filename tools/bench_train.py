@@ -1,0 +1,238 @@
+"""How fast a recognizer trains: a step as the papers' formulas read, and ours.
+
+python3 tools/bench_train.py --models mgp_str_tiny_patch4_3_32_128 --batch 32
+
+*plain* computes all positions, full logits and whole attention maps; *fast* is the training loop's
+own step. Each path runs in a process of its own; the processes take turns, and medians are
+reported. Images are random and labels are words, so that the work is that of training.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine.argument_types import positive
+from engine.distributed import Process
+from engine.optimization import Optimization
+from engine.report import markdown
+from engine.step import Stepper
+from models import config_codecs, create_model, list_models
+from models.mgp_str import A3Decoding
+from models.supervision import core_area_losses
+from synthetic.words import VocabularyWords
+from tools.bench_process import DTYPES, BenchProcess, matrix_rate, peak_mib, serve, wait_for
+
+PATHS = ("plain", "fast")
+DEFAULT_MODELS = ["mgp_str_tiny_patch4_3_32_128"]
+AMP = {"fp32": "off", "bf16": "bf16"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One path's figures.
+
+    Attributes:
+        images_per_s: median over the rounds.
+        peak_mib: largest memory of its process; on a GPU, of what PyTorch took there.
+        share: of this machine's matrix-product rate in that type, by the plain step's operations
+            on *plain*, and by its own on *fast*.
+
+    """
+
+    model: str
+    path: str
+    dtype: str
+    batch: int
+    images_per_s: float
+    peak_mib: float
+    share: float
+
+
+def problem(model: nn.Module, batch: int, device: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images and targets of a batch; core areas where the model draws them."""
+    random = np.random.default_rng(0)
+    words = VocabularyWords()
+    texts = [words.draw(random).lower() for _ in range(batch)]
+    config = model.config
+    images = torch.rand(batch, config.channels, config.image_height, config.image_width)
+    targets = {
+        name: torch.from_numpy(codec.encode_batch(texts))
+        for name, codec in config_codecs(config).items()
+    }
+    if config.has_extractor:
+        areas = torch.zeros(batch, 1, config.image_height, config.image_width, dtype=torch.uint8)
+        for number in range(6):
+            areas[:, :, 8:24, 10 + 18 * number : 20 + 18 * number] = number + 1
+        has_core_area = torch.ones(batch, dtype=torch.bool)
+        targets |= {"core_area": areas, "has_core_area": has_core_area}
+    return images.to(device), {name: target.to(device) for name, target in targets.items()}
+
+
+def plain_losses(
+    model: nn.Module, images: Tensor, targets: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Mean losses by name, as the formulas read: logits of all positions, then cross entropy."""
+    encoding = model.encode(images, "core_area" in targets)
+    if isinstance(model, A3Decoding):
+        logits, attention = model.decode(encoding.tokens)
+    else:
+        logits, attention = {"char": model.char_tokenLearner(encoding.tokens)}, {}
+    losses = {
+        f"{name}_loss": F.cross_entropy(
+            found.flatten(0, 1).float(), targets[name].flatten(), ignore_index=model.pad_ids[name]
+        )
+        for name, found in logits.items()
+    }
+    others = core_area_losses(model.config, encoding, targets, attention.get("char"))
+    return losses | {name: loss.mean for name, loss in others.items()}
+
+
+def plain_step(
+    model: nn.Module, weights: Mapping[str, float], dtype: torch.dtype
+) -> Callable[[Tensor, Mapping[str, Tensor]], None]:
+    """A training step in the order of any tutorial, with the reference's optimizer."""
+    model.fuse_attention(False)
+    optimization = Optimization()
+    optimizer, schedule = optimization.build(model)
+    trained = [p for p in model.parameters() if p.requires_grad]
+
+    def step(images: Tensor, targets: Mapping[str, Tensor]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+            losses = plain_losses(model, images, targets)
+        sum(weights.get(name, 1.0) * loss for name, loss in losses.items()).backward()
+        nn.utils.clip_grad_norm_(trained, optimization.grad_clip)
+        optimizer.step()
+        schedule.step()
+
+    return step
+
+
+def fast_step(
+    model: nn.Module, weights: Mapping[str, float], dtype: str, device: str
+) -> Callable[[Tensor, Mapping[str, Tensor]], Any]:
+    """The training loop's step, with what the loop sets up for it."""
+    model.fuse_attention(device == "cuda")
+    model.to(memory_format=torch.channels_last)
+    optimization = Optimization()
+    process = Process(0, 0, 1, torch.device(device))
+    optimizer, schedule = optimization.build(model)
+    return Stepper(model, optimizer, schedule, optimization.grad_clip, process, AMP[dtype], weights)
+
+
+def loss_weights(model: nn.Module) -> dict[str, float]:
+    """Of the losses that the usual recipe leaves out, or weighs otherwise than 1."""
+    return {"core_area_loss": 0.5, "guidance_loss": 0.0} if model.config.has_extractor else {}
+
+
+def work(name: str, path: str, dtype: str, batch: int, device: str) -> None:
+    """A path's process: a step a round, after one that counts its operations."""
+    torch.manual_seed(0)
+    model = create_model(name).train().to(device)
+    model.learn_core_areas(model.config.has_extractor)
+    images, targets = problem(model, batch, device)
+    weights = loss_weights(model)
+    if path == "plain":
+        step = plain_step(model, weights, DTYPES[dtype])
+    else:
+        step = fast_step(model, weights, dtype, device)
+    with FlopCounterMode(display=False) as counter:
+        step(images, targets)
+    flops = counter.get_total_flops()
+
+    def round_of_steps() -> dict[str, Any]:
+        wait_for(device)
+        started = time.perf_counter()
+        step(images, targets)
+        wait_for(device)
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "peak_mib": peak_mib(device), "flops": flops}
+
+    serve(round_of_steps)
+
+
+def bench(options: argparse.Namespace) -> list[Row]:
+    """Rows of all models, types and paths."""
+    rates = {name: matrix_rate(dtype, options.device) for name, dtype in DTYPES.items()}
+    rows = []
+    for model in options.models:
+        keys = [(model, path, dtype, options.batch) for dtype in DTYPES for path in PATHS]
+        processes = {key: BenchProcess(__file__, [*key, options.device]) for key in keys}
+        found: dict[tuple, list[dict]] = {key: [] for key in keys}
+        for number in range(options.rounds + 1):
+            for key, process in processes.items():
+                answer = process.round()
+                if number:  # the first one warms up
+                    found[key].append(answer)
+            if number:
+                print(f"{model}: round {number} of {options.rounds}", flush=True)
+        for key, process in processes.items():
+            process.close()
+            speed = options.batch / statistics.median(a["seconds"] for a in found[key])
+            last = found[key][-1]
+            share = speed * last["flops"] / options.batch / rates[key[2]]
+            rows.append(Row(*key, round(speed, 3), round(last["peak_mib"], 1), round(share, 3)))
+    return rows
+
+
+def ratios(rows: Sequence[Row]) -> str:
+    """Fast against plain, in words."""
+    lines = []
+    for model in dict.fromkeys(row.model for row in rows):
+        speed = {(r.path, r.dtype): r.images_per_s for r in rows if r.model == model}
+        peak = {(r.path, r.dtype): r.peak_mib for r in rows if r.model == model}
+        lines.append(
+            f"{model}: fast / plain {speed['fast', 'fp32'] / speed['plain', 'fp32']:.2f} in fp32, "
+            f"{speed['fast', 'bf16'] / speed['plain', 'bf16']:.2f} in bf16; bf16 fast / fp32 plain "
+            f"{speed['fast', 'bf16'] / speed['plain', 'fp32']:.2f}; peak memory "
+            f"{peak['fast', 'fp32'] / peak['plain', 'fp32']:.2f} in fp32, "
+            f"{peak['fast', 'bf16'] / peak['plain', 'bf16']:.2f} in bf16"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    if sys.argv[1:2] == ["--work"]:
+        name, path, dtype, batch, device = sys.argv[2:]
+        work(name, path, dtype, int(batch), device)
+        return
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=list_models(), default=DEFAULT_MODELS)
+    parser.add_argument("--batch", type=positive, default=32, help="images a step (default: 32)")
+    parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args()
+    rows = bench(options)
+    cells = [
+        [
+            *(f"{r.model}, {r.path}", r.dtype, str(r.batch), f"{r.images_per_s:.2f}"),
+            *(f"{r.peak_mib:.0f}", f"{r.share:.0%}"),
+        ]
+        for r in rows
+    ]
+    print(markdown(["path", "type", "batch", "images/s", "peak MiB", "share"], cells))
+    print(ratios(rows))
+    if options.json:
+        contents = {"rows": [asdict(row) for row in rows]}
+        options.json.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
