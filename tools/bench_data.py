@@ -48,6 +48,7 @@ from text import Charset
 BATCH = 100
 FORMAT = ImageFormat()
 INTACT = 0.5  # the default of --intact_prob, and --augs_num is 3
+UNAUGMENTED = "collate without randaug"
 Work = Callable[[Sequence[int]], Any]
 
 
@@ -57,19 +58,18 @@ class Row:
 
     Attributes:
         path: ours or plain.
-        stage: up to which a record is brought.
-        augmentation: whether `randaug` is among the stages before.
+        stage: up to which a record is brought; all of the stages before are part of it, but for
+            `UNAUGMENTED`, which leaves out `randaug`.
         images_per_s_core: median over the rounds.
 
     """
 
     path: str
     stage: str
-    augmentation: bool
     images_per_s_core: float
 
 
-def our_stages(opened: LmdbSet) -> dict[tuple[str, bool], Work]:
+def our_stages(opened: LmdbSet) -> dict[str, Work]:
     """What training does with a batch of records, up to each stage."""
     source = Source("data", [opened])
     plain = TrainingDataset([source], FORMAT, None)
@@ -89,22 +89,22 @@ def our_stages(opened: LmdbSet) -> dict[tuple[str, bool], Work]:
         return [dataset[(0, i, 0)] for i in indices]
 
     return {
-        ("read", False): read,
-        ("decode", False): decode,
-        ("resize", False): resize,
-        ("collate", False): lambda indices: collate(samples(plain, indices), FORMAT),
-        ("randaug", True): partial(samples, augmented),
-        ("collate", True): lambda indices: collate(samples(augmented, indices), FORMAT),
+        "read": read,
+        "decode": decode,
+        "resize": resize,
+        UNAUGMENTED: lambda indices: collate(samples(plain, indices), FORMAT),
+        "randaug": partial(samples, augmented),
+        "collate": lambda indices: collate(samples(augmented, indices), FORMAT),
     }
 
 
-def plain_stages(opened: LmdbSet) -> dict[tuple[str, bool], Work]:
+def plain_stages(opened: LmdbSet) -> dict[str, Work]:
     """The same with Pillow and torchvision."""
     shape = transforms.Resize((FORMAT.height, FORMAT.width), transforms.InterpolationMode.BICUBIC)
     augment = transforms.RandomApply([transforms.RandAugment(num_ops=3)], p=1 - INTACT)
     to_tensor = transforms.PILToTensor()
     ours = our_stages(opened)
-    decode = ours["decode", False]
+    decode = ours["decode"]
 
     def resize(indices: Sequence[int]) -> list:
         return [shape(image) for image in decode(indices)]
@@ -116,12 +116,12 @@ def plain_stages(opened: LmdbSet) -> dict[tuple[str, bool], Work]:
         return torch.stack([to_tensor(image) for image in stage(indices)])
 
     return {
-        ("read", False): ours["read", False],
-        ("decode", False): decode,
-        ("resize", False): resize,
-        ("collate", False): partial(stack, resize),
-        ("randaug", True): randaug,
-        ("collate", True): partial(stack, randaug),
+        "read": ours["read"],
+        "decode": decode,
+        "resize": resize,
+        UNAUGMENTED: partial(stack, resize),
+        "randaug": randaug,
+        "collate": partial(stack, randaug),
     }
 
 
@@ -140,7 +140,7 @@ def measure(opened: LmdbSet, images: int, rounds: int, log: RunLog) -> list[Row]
         [i % len(opened) for i in range(start, min(start + BATCH, images))]
         for start in range(0, images, BATCH)
     ]
-    rates: dict[tuple[str, str, bool], list[float]] = {}
+    rates: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds + 1):
         for stage in paths["ours"]:
             for path, stages in paths.items():
@@ -149,7 +149,7 @@ def measure(opened: LmdbSet, images: int, rounds: int, log: RunLog) -> list[Row]
                     stages[stage](indices)
                 rate = images / (time.process_time() - started)
                 if number:  # the first one warms up
-                    rates.setdefault((path, *stage), []).append(rate)
+                    rates.setdefault((path, stage), []).append(rate)
         if number:
             log(f"round {number} of {rounds}")
     return [Row(*key, round(statistics.median(found), 1)) for key, found in rates.items()]
@@ -169,24 +169,23 @@ def measure_rendering(images: int, rounds: int) -> list[Row]:
             samples = [dataset[(0, number * images + i, 0)] for i in range(images)]
             collate(samples, FORMAT)
             rates.append(images / (time.process_time() - started))
-        rows.append(Row("ours", f"render {level}", False, round(statistics.median(rates[1:]), 1)))
+        rows.append(Row("ours", f"render {level}", round(statistics.median(rates[1:]), 1)))
     return rows
 
 
 def report(rows: Sequence[Row], gpu_rates: Sequence[float]) -> str:
     """Both paths as a table, and what a GPU needs."""
-    found = {(row.path, row.stage, row.augmentation): row.images_per_s_core for row in rows}
+    found = {(row.path, row.stage): row.images_per_s_core for row in rows}
     table = []
     for row in rows:
         if row.path != "ours":
             continue
         ours = row.images_per_s_core
-        plain = found.get(("plain", row.stage, row.augmentation))
-        name = f"{row.stage}, augmented" if row.augmentation else row.stage
+        plain = found.get(("plain", row.stage))
         compared = [f"{plain:,.0f}", f"{ours / plain:.2f}"] if plain else ["", ""]
-        table.append([name, f"{ours:,.0f}", *compared])
+        table.append([row.stage, f"{ours:,.0f}", *compared])
     lines = [markdown(["up to", "ours, images/s a core", "plain", "ours / plain"], table)]
-    without, augmented = (found["ours", "collate", on] for on in (False, True))
+    without, augmented = (found["ours", stage] for stage in (UNAUGMENTED, "collate"))
     lines += [
         f"A GPU that trains on {rate:,.0f} images/s needs {math.ceil(rate / augmented)} such "
         f"core(s) (--workers) with RandAug, {math.ceil(rate / without)} without."
