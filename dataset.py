@@ -283,8 +283,10 @@ class EvaluationDataset(Dataset):
 
 
 def _start_worker(_worker: int) -> None:
-    # Ctrl-C is the main process's to handle; OpenCV's own threads would fight for the cores.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals often go to all processes at once, and are the main one's to handle: it ends its
+    # workers, who end by themselves where it is gone. OpenCV's threads would fight for the cores.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
 
 

@@ -53,7 +53,7 @@ class FilterReport:
 def keep_example(examples: dict[str, list[str]], reason: str, example: str) -> None:
     """Keep the first few examples of a reason, shortened."""
     kept = examples.setdefault(reason, [])
-    if len(kept) < EXAMPLES:
+    if len(kept) < EXAMPLES and example[:80] not in kept:
         kept.append(example[:80])
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import lmdb
 
+UNFINISHED = b"unfinished"  # key of the state of the job that writes an LMDB, until its end
+
 
 class DataError(ValueError):
     """Data that can't be used; the message names the path, what was found, and the cure."""
@@ -63,6 +65,14 @@ def open_environment(path: Path) -> lmdb.Environment:
         raise DataError(
             f"The LMDB {path} was cut off: {file.name} has {size:,} bytes of {whole:,}. Copy it "
             "again; what is missing can't be mended."
+        )
+    with environment.begin() as transaction:
+        unfinished = transaction.get(UNFINISHED) is not None
+    if unfinished:
+        environment.close()
+        raise DataError(
+            f"The LMDB {path} is not finished: the command that makes it is under way, or was "
+            "interrupted. Repeat that command to finish it, or remove the folder."
         )
     return environment
 

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmdb
+from filelock import FileLock, Timeout
 
+from lmdb_file import UNFINISHED
+
+LOCK = "writing.lock"
 COMMIT_EVERY = 1000  # records
 COMMIT_BYTES = 64 * 2**20  # or so many bytes, where images are large
-UNFINISHED = b"unfinished"  # key of a job's state, until it is finished
 CharBox = Sequence[str | float]  # character, then x and y of two or four corners
 
 
@@ -35,7 +38,8 @@ class LmdbWriter:
         progress: What the last `checkpoint` was given; None at the start of a job.
 
     Raises:
-        FileExistsError: on entering, where `path` is there, or a part of another job.
+        FileExistsError: on entering, where `path` is there, a part of another job, or another
+            process that writes it.
 
     >>> with LmdbWriter("data/words") as writer:
     ...     writer.write(jpeg_bytes, "word")
@@ -52,22 +56,50 @@ class LmdbWriter:
         self._pending: list[tuple[bytes, bytes]] = []  # kept until committed, to try again
         self._pending_bytes = 0
         self._env: lmdb.Environment | None = None
+        self._lock: FileLock | None = None
 
     def __enter__(self) -> "LmdbWriter":
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(
                 f"{self.path} is there already: remove it, or choose another place for the LMDB."
             )
-        if self._job is not None and self._go_on():
-            return self
-        if self.partial.exists():  # of a run that was killed
-            shutil.rmtree(self.partial)
-        self.partial.mkdir(parents=True)
+        self.partial.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.partial / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise FileExistsError(
+                f"Another process is writing {self.path} now; wait for its end."
+            ) from None
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _open(self) -> None:
+        """Open the part of this very job that is there, or a new one."""
+        found = unfinished_job(self.partial)
+        if found is not None:
+            if self._job is None or found["job"] != self._job:
+                raise FileExistsError(
+                    f"{self.partial} is the beginning of another job: {json.dumps(found['job'])}. "
+                    "Run that with its own options to finish it, or remove the folder."
+                )
+            self._env = lmdb.open(str(self.partial), map_size=self._map_size)
+            self._map_size = self._env.info()["map_size"]
+            self.count, self.progress = found["count"], found["progress"]
+            return
+        for file in self.partial.iterdir():  # of a run that was killed
+            if file.is_dir():
+                shutil.rmtree(file)
+            elif file.name != LOCK:
+                file.unlink()
         # Where all is lost anyway on a fault, nothing needs to be on disk before the end.
         self._env = lmdb.open(
             str(self.partial), map_size=self._map_size, sync=self._job is not None
         )
-        return self
 
     def __exit__(self, kind, error, trace) -> None:
         finished = False
@@ -79,10 +111,12 @@ class LmdbWriter:
                 finished = True
         finally:
             self._env.close()
+            self._lock.release()
             if not finished and self.progress is None:
                 shutil.rmtree(self.partial, ignore_errors=True)
         if finished:
-            (self.partial / "lock.mdb").unlink(missing_ok=True)
+            for name in ("lock.mdb", LOCK):
+                (self.partial / name).unlink(missing_ok=True)
             if self.path.exists():
                 self.path.rmdir()
             self.partial.rename(self.path)
@@ -126,28 +160,6 @@ class LmdbWriter:
         """Stores a JSON object about the whole set under a key of its own."""
         self._put(key.encode("utf-8"), json.dumps(note, ensure_ascii=False).encode("utf-8"))
 
-    def _go_on(self) -> bool:
-        """Whether a part of this very job is there, and opened."""
-        if not (self.partial / "data.mdb").is_file():
-            return False
-        environment = lmdb.open(str(self.partial), map_size=self._map_size)
-        with environment.begin() as transaction:
-            stored = transaction.get(UNFINISHED)
-        if stored is None:  # killed before the first checkpoint
-            environment.close()
-            return False
-        state = json.loads(stored)
-        if state["job"] != self._job:
-            environment.close()
-            raise FileExistsError(
-                f"{self.partial} is the beginning of another job: {json.dumps(state['job'])}. "
-                "Run that with its own options to finish it, or remove the folder."
-            )
-        self._env = environment
-        self._map_size = environment.info()["map_size"]
-        self.count, self.progress = state["count"], state["progress"]
-        return True
-
     def _put(self, key: bytes, value: bytes) -> None:
         self._pending.append((key, value))
         self._pending_bytes += len(value)
@@ -166,6 +178,21 @@ class LmdbWriter:
                 self._env.set_mapsize(self._map_size)
         self._pending.clear()
         self._pending_bytes = 0
+
+
+def unfinished_job(partial: Path) -> dict | None:
+    """What an interrupted job left: its `job`, `count` and `progress`; None where there is none."""
+    if not (partial / "data.mdb").is_file():
+        return None
+    try:
+        with (
+            lmdb.open(str(partial), readonly=True, lock=False) as environment,
+            environment.begin() as transaction,
+        ):
+            stored = transaction.get(UNFINISHED)
+    except lmdb.Error:  # killed while it was made
+        return None
+    return None if stored is None else json.loads(stored)
 
 
 def _stored(text: str | bytes) -> bytes:

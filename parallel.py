@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -53,11 +54,29 @@ class WorkerPool:
         # A few ahead only: a slow reader must not fill the memory with finished ones.
         waiting = deque()
         for item in items:
-            waiting.append(self._pool.submit(_work, item))
+            with _no_interrupt():  # a task may start a process, which inherits this
+                waiting.append(self._pool.submit(_work, item))
             if len(waiting) > AHEAD * self.jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits; processes that are started meanwhile never see it.
+
+    It reaches the whole group, and the parent alone decides, and ends the workers: also those that
+    are still importing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _function: Callable[[Any], Any] | None = None
@@ -65,7 +84,6 @@ _function: Callable[[Any], Any] | None = None
 
 def _start_worker(function: Callable[[Any], Any]) -> None:
     global _function
-    # Ctrl-C reaches the whole group; the parent alone decides, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     threading.Thread(target=_end_with_parent, daemon=True).start()

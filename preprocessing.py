@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 EIGHT_BIT = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"))
 
@@ -39,8 +39,16 @@ def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
         raise
+    except UnidentifiedImageError:
+        raise UnreadableImageError(f"not an image of a known kind ({_begin(source)})") from None
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from None
+
+
+def _begin(source: bytes | Path) -> str:
+    if isinstance(source, Path):
+        return source.name
+    return f"{len(source):,} bytes" + (f", beginning with {source[:12]!r}" if source else "")
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:

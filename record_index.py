@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import time
+import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -23,7 +25,7 @@ from label_filter import FilterReport, LabelFilter
 from official_labels import is_official_label, read_official_label
 
 FOLDER = ".index"
-FORMAT = 1  # grows when the same labels would give another index
+FORMAT = 2  # grows when the same labels would give another index
 CACHE_VARIABLE = "ACDS_STR_CACHE"
 WORTH_A_LINE = 100_000  # records
 CHUNK = 10_000  # records between two updates of the bar
@@ -116,20 +118,20 @@ def _load(place: Path, identity: dict[str, Any]) -> RecordIndex | None:
         described = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
         if described["identity"] != identity:
             return None
-        numbers, boxed = (_map(_array(place, name)) for name in ("numbers", "boxed"))
-        report = FilterReport(**described["report"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        numbers, boxed = (
+            _map(_array(place, name), described["checksums"][name]) for name in ("numbers", "boxed")
+        )
+        return RecordIndex(numbers, boxed, FilterReport(**described["report"]))
+    except MemoryError:
+        raise
+    except Exception:  # whatever a damaged file makes the readers of arrays and JSON raise
         return None
-    for array in (numbers, boxed):
-        if len(array) and not 1 <= array[0] <= array[-1] <= identity["declared"]:
-            return None
-    return RecordIndex(numbers, boxed, report) if len(numbers) == report.kept else None
 
 
-def _map(file: Path) -> np.ndarray:
+def _map(file: Path, checksum: int) -> np.ndarray:
     array = np.load(file, mmap_mode="r", allow_pickle=False)
-    if array.dtype != np.uint32 or array.ndim != 1:
-        raise ValueError(f"{file} is no list of record numbers")
+    if zlib.crc32(array) != checksum:
+        raise ValueError(f"{file} is damaged")
     return array
 
 
@@ -143,7 +145,8 @@ def _save(place: Path, index: RecordIndex, identity: dict[str, Any]) -> None:
     for name in ("numbers", "boxed"):
         with _replacing(_array(place, name)) as file:
             np.save(file, getattr(index, name), allow_pickle=False)
-    described = {"identity": identity, "report": asdict(index.report)}
+    checksums = {name: zlib.crc32(getattr(index, name)) for name in ("numbers", "boxed")}
+    described = {"identity": identity, "report": asdict(index.report), "checksums": checksums}
     with _replacing(place.with_suffix(".json")) as file:
         file.write(json.dumps(described).encode("utf-8"))
 
@@ -151,10 +154,12 @@ def _save(place: Path, index: RecordIndex, identity: dict[str, Any]) -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A temporary file that takes a path's place at the end: several processes may write one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

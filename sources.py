@@ -28,6 +28,7 @@ class Source:
         name: that name.
         sets: the LMDBs.
         size: number of records.
+        identity: the same; a resumed run looks whether it is.
         has_boxes: whether any record has character boxes, as far as they were counted.
 
     """
@@ -36,7 +37,7 @@ class Source:
         self.name = name
         self.sets = list(sets)
         self._ends = np.cumsum([len(s) for s in self.sets])
-        self.size = int(self._ends[-1])
+        self.size = self.identity = int(self._ends[-1])
         self.has_boxes = any(s.report.with_boxes for s in self.sets)
 
     def locate(self, index: int) -> tuple[LmdbSet, int]:
@@ -61,6 +62,7 @@ class RenderedSource:
     Attributes:
         name: `synthetic`.
         size: None, as it has no end.
+        identity: digest of what decides on its images; a resumed run looks whether it is the same.
         has_boxes: True; every word has its character boxes.
 
     Raises:
@@ -76,6 +78,7 @@ class RenderedSource:
     def __init__(self, settings: StreamSettings, label_filter: LabelFilter, seed: int):
         self.settings, self.charset = settings, label_filter.charset
         self.renderer: Renderer = settings.renderer(seed, partial(_is_usable, label_filter))
+        self.identity = self.renderer.digest()
 
     def locate(self, index: int) -> tuple["RenderedSource", int]:
         """The stream itself, and the number of the word in it."""
@@ -102,7 +105,9 @@ class RenderedSource:
 
 
 def _is_usable(label_filter: LabelFilter, word: str) -> bool:
-    return label_filter.accepts(word, FilterReport())
+    """Whether a word can be learned as it is written."""
+    known = not label_filter.charset.normalize(word).removed
+    return known and label_filter.accepts(word, FilterReport())
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,11 @@ class Selection:
             DataError: shares that don't fit the names, or are no shares.
 
         """
+        if len(set(self.names)) < len(self.names):
+            raise DataError(
+                f"--select_data {self.select_data} names a source twice; use --batch_ratio to give "
+                "it a greater share."
+            )
         if self.batch_ratio is None:
             return [1 / len(self.names)] * len(self.names)
         shares = self.batch_ratio.split("-")

@@ -8,7 +8,6 @@ import random
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from engine.options import (
 )
 from engine.progress import RunLog
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
-from engine.run_state import find_state, plain_options
+from engine.run_state import find_common_state, plain_options
 from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
 from label_filter import LabelFilter
@@ -40,7 +39,15 @@ from models.adapt import load_adapted
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
 from models.pretrained import PretrainedWeightsError
 from sampling import MixingSampler
-from sources import RenderedSource, Selection, Source, batch_counts, open_sources
+from sources import (
+    SYNTHETIC,
+    RenderedSource,
+    Selection,
+    Source,
+    batch_counts,
+    open_sources,
+)
+from synthetic import StreamSettings
 from text import Charset
 from utils import fail, get_args
 
@@ -85,23 +92,31 @@ def train(options: Namespace, process: Process) -> None:
         stream_settings(options, "synthetic_"),
         options.manualSeed,
     )
+    if SYNTHETIC not in selection.names and selection.stream != StreamSettings():
+        raise OptionError(
+            f"--synthetic_… options are for rendered words: add {SYNTHETIC} to --select_data."
+        )
     counts = batch_counts(options.batch_size, selection.ratios())
     sources, validation_sets = open_data(options, config, selection, process)
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
-    place = Path(options.saved_path) / name
-    log = RunLog(place / "log.txt", enabled=process.is_main)
-    resumed = find_state(options.resume, place, log) if options.resume else None
-    path, checkpoint, state = resumed or (None, None, None)
-    if state is not None:
-        check_same_model(checkpoint.config, config, path)
-        streams = {source.name: source.size for source in sources}
-        told = plain_options(vars(options))
-        for line in check_against_state(told, process.world_size, streams, state):
-            log(line)
-    folder = RunFolder(options.saved_path, name, resuming=path is not None and path.parent == place)
+    folder = RunFolder(options.saved_path, name)
     if process.is_main:
         folder.lock()
+    log = RunLog(folder.log, enabled=process.is_main)
+    path, checkpoint, state = find_common_state(options.resume, folder.path, process, log)
+    if path is None or path.parent.resolve() != folder.path.resolve():
+        folder.refuse_weights()
+    if state is not None:
+        check_same_model(checkpoint.config, config, path)
+        streams = {source.name: source.identity for source in sources}
+        told = plain_options(vars(options))
+        for line in check_against_state(
+            told, plan.optimization, process.world_size, streams, state
+        ):
+            log(line)
+        if told["valid_data"] != state.options["valid_data"]:
+            state = replace(state, best_accuracy=-1.0)
 
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(options.manualSeed)

@@ -39,8 +39,9 @@ def find_file(folder: Path, names: tuple[str, ...], option: str) -> Path:
 
 
 def fingerprint(file: Path) -> list[str | int]:
-    """Name and size, which tell a job's annotation file from another that took its place."""
-    return [str(file), file.stat().st_size]
+    """Name, size and time, which tell a job's annotation file from another one in its place."""
+    status = file.stat()
+    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 def parse_json(text: str | bytes) -> object:

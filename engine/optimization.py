@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import (
 
 OPTIMIZERS = ("adadelta", "adam", "adamw", "sgd")
 SCHEDULES = ("constant", "reference", "cosine", "onecycle")
+ENDING = ("cosine", "onecycle")  # with the run, whose length they depend on
 WITH_WARMUP = ("constant", "cosine")
 REFERENCE_PERIOD = 1_000_000
 EMBEDDINGS = ("cls_token", "pos_embed")

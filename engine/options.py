@@ -3,11 +3,12 @@
 import re
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from augmentation import GROUPS
-from engine.optimization import OPTIMIZERS, WITH_WARMUP, Optimization
+from engine.optimization import ENDING, OPTIMIZERS, WITH_WARMUP, Optimization
 from engine.run_state import RunState
 from models import ALIASES, ModelConfig, preset_config
 from text import Charset
@@ -352,22 +353,28 @@ def check_same_model(own: ModelConfig, asked: ModelConfig, path: Path) -> None:
 
 
 # What a run can't change in its midst: its optimizer and schedule, and what decides on the draws.
-FIXED = ("adam", "adamw", "sgd", "lr", "beta1", "rho", "eps", "weight_decay", "layer_decay")
-FIXED += ("scheduler", "schedule", "warmup", "FT", "amp", "manualSeed", "select_data")
-# What changes nothing in the weights.
+FIXED = ("amp", "manualSeed", "select_data", "freeze", "is_mask_supervision")
+# What changes nothing in the weights, or is compared as the `Optimization` that it comes to.
 FREE = ("resume", "saved_model", "saved_path", "exp_name", "workers", "save_interval", "keep_last")
-FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval")
+FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval", "max_skipped")
+FREE += ("adam", "adamw", "sgd", "lr", "beta1", "rho", "eps", "weight_decay", "layer_decay")
+FREE += ("grad_clip", "scheduler", "schedule", "warmup", "FT", "num_iter")
 
 
 def check_against_state(
-    options: Mapping[str, Any], world_size: int, streams: Mapping[str, int | None], state: RunState
+    options: Mapping[str, Any],
+    optimization: Optimization,
+    world_size: int,
+    streams: Mapping[str, int | str],
+    state: RunState,
 ) -> list[str]:
     """Refuse options that a resumed run can't change; tell what else can't be exact.
 
     Args:
         options: of this start, as `plain_options`.
+        optimization: what they come to.
         world_size: number of processes.
-        streams: records of each source, by name.
+        streams: identity of each source, by name.
         state: of the run.
 
     Raises:
@@ -376,22 +383,29 @@ def check_against_state(
     """
     own = state.options
     changed = [n for n in own if n in options and n not in FREE and options[n] != own[n]]
-    fixed = [n for n in changed if n in FIXED]
-    if "num_iter" in changed and own.get("schedule") in ("cosine", "onecycle"):
-        fixed.append("num_iter")
+    fixed = [f"--{n} was {own[n]} and is {options[n]} now" for n in changed if n in FIXED]
+    before, now = state.optimization, asdict(optimization)
+    differ = [n for n in now if before.get(n) != now[n]]
+    longer = now["schedule"] not in ENDING and differ == ["iterations"]
+    if differ and not longer:
+        fixed += [f"{n} (optimization) was {before.get(n)} and is {now[n]} now" for n in differ]
     if fixed:
-        told = ", ".join(f"--{n} was {own[n]} and is {options[n]} now" for n in fixed)
+        told = ", ".join(fixed)
         raise OptionError(
             f"A run can't change this in its midst: {told}. Give the options it was started with; "
             "or start a new run from its weights, with --saved_model."
         )
     notes = [f"changed in this run: --{n}, {own[n]} before, {options[n]} now" for n in changed]
+    if longer:
+        notes.append(f"changed in this run: --num_iter, now {now['iterations']}")
+    if "valid_data" in changed:
+        notes.append("the best accuracy is looked for anew, as it is one of other images")
     for stream in state.streams:
-        name, before = stream["name"], stream["size"]
-        if name in streams and streams[name] != before:
+        name, identity = stream["name"], stream["identity"]
+        if name in streams and streams[name] != identity:
             notes.append(
-                f"warning: {name} had {before:,} usable records, and has {streams[name]:,} now: "
-                "their order is another one, so some come again early, and others late"
+                f"warning: {name} is not the same any more (records or digest {identity} before, "
+                f"{streams[name]} now): its images come in another order, or are others"
             )
     if len(state.random) != world_size:
         notes.append(

@@ -21,28 +21,32 @@ class RunFolderError(ValueError):
 
 
 class RunFolder:
-    """`<saved_path>/<exp_name>/`.
-
-    Args:
-        saved_path, name: where it is.
-        resuming: a run goes on in it, so what is there is its own.
+    """`<saved_path>/<exp_name>/`, made where it is not there.
 
     Raises:
-        RunFolderError: another run's weights lie there.
         OSError: it can't be made.
 
     """
 
-    def __init__(self, saved_path: Path | str, name: str, resuming: bool = False):
+    def __init__(self, saved_path: Path | str, name: str):
         self.path = Path(saved_path) / name
-        if self.best.exists() and not resuming:
-            raise RunFolderError(
-                f"{self.path} holds the weights of another run, which this one would overwrite; "
-                "go on with that run by --resume auto, choose another --exp_name, or move that "
-                "folder away."
-            )
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: FileLock | None = None
+
+    def refuse_weights(self) -> None:
+        """To be called by a run that does not go on with the one that the folder is of.
+
+        Raises:
+            RunFolderError: another run's weights lie there.
+
+        """
+        states = [path for path in self.path.glob("last*.pth*") if path.is_file()]
+        if states or self.best.exists() or any(self.path.glob("iter_*.pth")):
+            cure = "go on with that run by --resume auto, " if states else ""
+            raise RunFolderError(
+                f"{self.path} holds the weights of another run, which this one would overwrite; "
+                f"{cure}choose another --exp_name, or move that folder away."
+            )
 
     def lock(self) -> None:
         """Keep other runs out until this process ends, however it ends.

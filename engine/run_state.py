@@ -26,12 +26,14 @@ class RunState:
 
     Attributes:
         iteration: steps taken.
-        streams: for each source its `name`, its `size` in records (None for an endless one), and
-            how many images all ranks `consumed` of it; what a loader had made ahead doesn't count.
+        streams: for each source its `name`, its `identity` (number of records, or a digest of a
+            rendered stream), and how many images all ranks `consumed` of it; what a loader had made
+            ahead doesn't count.
         best_accuracy: of the validations so far, in percent; -1 before the first.
         history: (iteration, accuracy by granularity and fused) of every validation.
         passed_over: how often a record could not be used, on all ranks.
         skipped: steps whose loss or gradient was no finite number.
+        optimization: how the weights are moved.
         optimizer, schedule, scaler: their own states.
         random: states of the random generators of every rank.
         options: of the command line.
@@ -44,6 +46,7 @@ class RunState:
     history: list
     passed_over: int
     skipped: int
+    optimization: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     scaler: dict[str, Any]
@@ -71,7 +74,8 @@ class RunState:
 def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> None:
     """Write `last.pth`; the ones before move on to `last_2.pth`, …
 
-    Whenever it is interrupted, the newest whole one is in its place or the next one.
+    Whenever it is interrupted, `find_state` finds the newest whole one, be it under the name that
+    it has before it takes its place.
 
     Args:
         folder: of the run.
@@ -83,29 +87,20 @@ def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> No
         OSError: a full disk; what was there stays good.
 
     """
-    written = folder / "last.pth.next"
+    written = state_path(folder, 0)
     accuracy = state.history[-1][1] if state.history else {}
     # Not `asdict`, which would copy the optimizer's tensors.
     training = {field.name: getattr(state, field.name) for field in fields(state)}
-    try:
-        save_checkpoint(
-            written, model, iteration=state.iteration, accuracy=accuracy, training=training
-        )
-        for place in range(keep, 0, -1):
-            older = state_path(folder, place)
-            if older.exists():
-                if place == keep:
-                    older.unlink()
-                else:
-                    older.replace(state_path(folder, place + 1))
-        written.replace(state_path(folder, 1))
-    finally:
-        written.unlink(missing_ok=True)
+    save_checkpoint(written, model, iteration=state.iteration, accuracy=accuracy, training=training)
+    for place in range(keep - 1, 0, -1):
+        if state_path(folder, place).exists():
+            state_path(folder, place).replace(state_path(folder, place + 1))
+    written.replace(state_path(folder, 1))
 
 
 def state_path(folder: Path, place: int) -> Path:
-    """Where the newest state (1), the one before it (2), … is."""
-    return folder / ("last.pth" if place == 1 else f"last_{place}.pth")
+    """Where the newest state (1), the one before it (2), … is; 0 for one that was just written."""
+    return folder / {0: "last.pth.next", 1: "last.pth"}.get(place, f"last_{place}.pth")
 
 
 def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint, RunState] | None:
@@ -129,7 +124,8 @@ def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint
         paths = [place]
     else:
         numbered = sorted(place.glob("last_*.pth"), key=lambda p: (len(p.name), p.name))
-        paths = [p for p in (state_path(place, 1), *numbered) if p.is_file()]
+        first = (state_path(place, 0), state_path(place, 1))
+        paths = [p for p in (*first, *numbered) if p.is_file()]
     if not paths:
         if resume == "auto":
             log(f"nothing to resume in {folder}: starting afresh")
@@ -150,6 +146,31 @@ def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint
         f"No state in {place} can be resumed: {' '.join(problems)} Remove the file(s) to start "
         "afresh, or name another run with --resume."
     )
+
+
+def find_common_state(
+    resume: str | None, folder: Path, process: Process, log: RunLog
+) -> tuple[Path, Checkpoint, RunState] | tuple[None, None, None]:
+    """As `find_state`, on every rank; a collective call. Three times None where nothing is resumed.
+
+    Raises:
+        CheckpointError: as `find_state`; or not all ranks find the same.
+
+    """
+    if resume is None:
+        return None, None, None
+    found = find_state(resume, folder, log)
+    iteration = found[2].iteration if found else None
+    if process.world_size > 1:
+        others: list[Any] = [None] * process.world_size
+        dist.all_gather_object(others, iteration)
+        if len(set(others)) > 1:
+            raise CheckpointError(
+                f"Not all processes find the same state in {folder}: rank 0 that of iteration "
+                f"{others[0]}, rank {process.rank} that of {iteration}. Several machines need "
+                "--saved_path on a disk that they share."
+            )
+    return found or (None, None, None)
 
 
 def random_states(process: Process) -> list[dict[str, Any]]:

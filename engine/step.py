@@ -132,7 +132,12 @@ class Stepper:
     def restore(
         self, optimizer: dict[str, Any], schedule: dict[str, Any], scaler: dict[str, Any]
     ) -> None:
-        """Give them their states back."""
+        """Give them their states back.
+
+        Raises:
+            ValueError: they are of other parameters.
+
+        """
         self.optimizer.load_state_dict(optimizer)
         self.schedule.load_state_dict(schedule)
         self._scaler.load_state_dict(scaler)

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -145,6 +145,8 @@ class Trainer:
         progress = Progress(iterations, "train", self.log, done=self._first)
         if self._random is not None and not restore_random(self._random, self.process):
             self.log("warning: rank without random states of its own (more ranks than before)")
+        if self._first >= iterations:
+            self.log(f"nothing is left to train: --num_iter {iterations:,} is reached")
         with StopRequest() as request, closing(progress):
             batches = iter(loader)
             for iteration in range(self._first + 1, iterations + 1):
@@ -155,8 +157,10 @@ class Trainer:
                 self._report_passed_over(batch.passed_over)
                 if len(batch.texts) < expected:
                     raise DataError(
-                        f"{len(batch.passed_over)} records in a row can't be used; the first: "
-                        f"{batch.passed_over[0]}. Check the data set."
+                        f"No usable record was found for {expected - len(batch.texts)} of the "
+                        f"{expected} images of a batch; {len(batch.passed_over)} were passed over, "
+                        f"the last: {batch.passed_over[-1]}. tools/check_data.py tells what is "
+                        "wrong with a data set."
                     )
                 images = to_device(batch.images, self.process.device)
                 stop = request.asked is not None
@@ -226,13 +230,14 @@ class Trainer:
         state = RunState(
             iteration=iteration,
             streams=[
-                {"name": source.name, "size": source.size, "consumed": images}
+                {"name": source.name, "identity": source.identity, "consumed": images}
                 for source, images in zip(loader.dataset.sources, consumed, strict=True)
             ],
             best_accuracy=self.best_accuracy,
             history=self.history,
             passed_over=passed_over,
             skipped=self.skipped,
+            optimization=asdict(self.plan.optimization),
             random=random,
             options=self._options,
             **self._step.state(),

@@ -86,6 +86,13 @@ def find_faces(
             f"packages and in {places} ({len(files)} font files). "
             "Cure: pip install -r requirements.txt, or name a folder of .ttf or .otf files."
         )
+    for folder in map(Path, extra_dirs):
+        own = [file for file in files if file.is_relative_to(folder)]
+        if not any(read_faces(file, characters) for file in own):
+            raise NoFontsError(
+                f"None of the {len(own)} font files in {folder} can write {_named(characters)}; "
+                "name a folder with .ttf or .otf files of whole alphabets."
+            )
     return [faces[name] for name in sorted(faces)]
 
 
@@ -123,7 +130,8 @@ def system_folders() -> list[Path]:
 
 
 def _named(characters: str) -> str:
-    others = "".join(sorted(set(characters) - set(REQUIRED)))
+    others = sorted(set(characters) - set(REQUIRED))
+    others = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in others)
     return "0-9A-Za-z" + (f" and {others[:60]}{'…' if len(others) > 60 else ''}" if others else "")
 
 

@@ -1,7 +1,9 @@
 """Word images, each a pure function of (seed, index)."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +22,13 @@ FAINT = 0.65  # strength of strokes below which they are drawn stronger
 
 
 class Words(Protocol):
-    """Where words come from."""
+    """Where words come from.
+
+    Attributes:
+        known: The words that are drawn from, whatever else is made up.
+    """
+
+    known: Sequence[str]
 
     def draw(self, rng: np.random.Generator) -> str:
         """One word of characters that every face has."""
@@ -73,6 +81,16 @@ class Renderer:
         self.words = words or (EasyWords() if level == "easy" else VocabularyWords())
         self.families = _families(find_faces() if fonts is None else fonts, self.look)
         self._glyphs = GlyphCache()
+
+    def digest(self) -> str:
+        """What decides on the images, in 12 characters: look, words, seed, and the font files."""
+        faces = [
+            (face.family, face.style, Path(face.path).stat().st_size)
+            for family in self.families
+            for face in family
+        ]
+        content = repr((self.look, self.seed, str(self.words), list(self.words.known), faces))
+        return hashlib.sha256(content.encode("utf-8")).hexdigest()[:12]
 
     def sample(self, index: int) -> RenderedWord:
         """Sample `index` (0 or greater) of the stream."""

@@ -1,6 +1,5 @@
 """What a rendered stream is made of: difficulty, words, fonts, shares; each with one switch."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,11 +79,9 @@ class StreamSettings:
         return ListedWords(usable, called), "".join(sorted({*REQUIRED, *"".join(usable)}))
 
     def describe(self, renderer: Renderer) -> str:
-        """The stream in a line, with a digest of its faces: other fonts are other images."""
-        faces = [face for family in renderer.families for face in family]
-        named = "\n".join(f"{f.family}\t{f.style}\t{Path(f.path).stat().st_size}" for f in faces)
-        digest = hashlib.sha256(named.encode("utf-8")).hexdigest()[:12]
+        """The stream in a line, with its digest: other words or fonts are other images."""
+        faces = sum(map(len, renderer.families))
         return (
-            f"level {self.level}, {renderer.words}, {len(faces)} faces of "
-            f"{len(renderer.families)} families (fonts {digest}), seed {renderer.seed}"
+            f"level {self.level}, {renderer.words}, {faces} faces of {len(renderer.families)} "
+            f"families, seed {renderer.seed} (digest {renderer.digest()})"
         )

@@ -51,7 +51,8 @@ class ListedWords:
     """
 
     def __init__(self, words: Sequence[str], name: str):
-        self.words, self.name = tuple(words), name
+        self.words = self.known = tuple(words)
+        self.name = name
 
     def __str__(self) -> str:
         return self.name
@@ -82,7 +83,7 @@ class AcceptedWords:
     MOST_DRAWS = 1000
 
     def __init__(self, words: "VocabularyWords | ListedWords", accepts: Callable[[str], bool]):
-        self.words, self.accepts = words, accepts
+        self.words, self.accepts, self.known = words, accepts, words.known
         self.draw(np.random.default_rng(0))
 
     def __str__(self) -> str:
@@ -117,7 +118,7 @@ class VocabularyWords:
         random_share: float = 0.12,
         number_share: float = 0.1,
     ):
-        self.words = vocabulary_words(bert or BERT_VOCABULARY, gpt2 or GPT2_VOCABULARY)
+        self.words = self.known = vocabulary_words(bert or BERT_VOCABULARY, gpt2 or GPT2_VOCABULARY)
         self.random_share = random_share
         self.number_share = number_share
 

@@ -68,10 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it was.", file=sys.stderr)
+        print(
+            "interrupted: the same command goes on from the last records that were saved.",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
 
 if __name__ == "__main__":
+    # Paths and labels may hold what the terminal's encoding lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")
     raise SystemExit(main())

@@ -152,7 +152,7 @@ def test_an_interruption_says_how_to_go_on(words, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("tools.prepare_data.convert", interrupted)
     arguments = ["folder", "--input", str(words), "--output", str(tmp_path / "out")]
     assert main(arguments) == 130
-    assert "the same command goes on where it was" in capsys.readouterr().err
+    assert "the same command goes on from the last records" in capsys.readouterr().err
 
 
 def opened(*arguments):

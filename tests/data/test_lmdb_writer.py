@@ -5,6 +5,8 @@ import json
 import lmdb
 import pytest
 
+from lmdb_file import DataError, open_environment
+from lmdb_tools.whole_folder import whole_folder
 from lmdb_writer import LmdbWriter
 
 
@@ -110,3 +112,32 @@ def test_a_job_without_a_checkpoint_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), LmdbWriter(tmp_path / "set", job=JOB):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("job", [None, JOB])
+def test_two_writers_of_one_place_do_not_meet(tmp_path, job):
+    with LmdbWriter(tmp_path / "set", job=job) as first:
+        with (
+            pytest.raises(FileExistsError, match="Another process is writing"),
+            LmdbWriter(tmp_path / "set", job=job),
+        ):
+            pass
+        first.write(b"image", "label")
+    assert read(tmp_path / "set")[b"num-samples"] == b"1"
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["data.mdb"]
+
+
+def test_a_writer_without_a_job_does_not_remove_the_beginning_of_one(tmp_path):
+    interrupted(tmp_path / "set")
+    with pytest.raises(FileExistsError, match="another job"), LmdbWriter(tmp_path / "set"):
+        pass
+    with pytest.raises(FileExistsError, match="a conversion"), whole_folder(tmp_path / "set"):
+        pass
+    with LmdbWriter(tmp_path / "set", job=JOB) as writer:
+        assert writer.count == 2
+
+
+def test_an_unfinished_lmdb_says_so(tmp_path):
+    interrupted(tmp_path / "set")
+    with pytest.raises(DataError, match="is not finished: the command that makes it"):
+        open_environment(tmp_path / "set.partial")

@@ -110,6 +110,21 @@ def _fewer(folder):
     np.save(file, np.array([1, 5], np.uint32))
 
 
+def _changed_in_the_middle(folder):
+    (file,) = folder.glob("*.numbers.npy")
+    np.save(file, np.array([1, 4, 7, 8], np.uint32))
+
+
+def _zip(folder):
+    (file,) = folder.glob("*.numbers.npy")
+    file.write_bytes(b"PK\x03\x04" + file.read_bytes())
+
+
+def _nested_json(folder):
+    (file,) = folder.glob("*.json")
+    file.write_text("[" * 200_000, encoding="utf-8")
+
+
 def _pickled(folder):
     (file,) = folder.glob("*.numbers.npy")
     np.save(file, np.array([{}, 5], object), allow_pickle=True)
@@ -122,7 +137,18 @@ def _no_boxes(folder):
 
 @pytest.mark.parametrize(
     "damage",
-    [_garble_json, _cut_numbers, _wrong_type, _beyond_the_end, _fewer, _pickled, _no_boxes],
+    [
+        _garble_json,
+        _nested_json,
+        _cut_numbers,
+        _wrong_type,
+        _beyond_the_end,
+        _changed_in_the_middle,
+        _fewer,
+        _zip,
+        _pickled,
+        _no_boxes,
+    ],
 )
 def test_a_damaged_index_is_made_anew(path, scans, damage):
     LmdbSet(path, FILTER)

@@ -1,6 +1,7 @@
 """Words that are rendered while training: a pure stream, mixed with LMDBs like any source."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_it_mixes_with_lmdbs_by_share(data_tree):
     (batch,) = batches(dataset, MixingSampler([30, None], [2, 6], seed=1), 1)
     assert batch.has_core_area.tolist() == [False] * 2 + [True] * 6
     described = sources[1].describe()["synthetic"]
-    assert "level normal" in described and "fonts " in described
+    assert "level normal" in described and "digest " in described
 
 
 def test_no_folder_is_needed_for_it_alone():
@@ -102,3 +103,32 @@ def test_it_survives_pickling_for_spawned_workers(stream):
     image, text = again.read(3)
     assert text == stream.read(3)[1]
     assert np.array_equal(image, stream.read(3)[0])
+
+
+def test_its_identity_is_that_of_its_images(stream, tmp_path):
+    def identity(seed=7, label_filter=FILTER, **changes):
+        return RenderedSource(replace(SETTINGS, **changes), label_filter, seed).identity
+
+    file = tmp_path / "words.txt"
+    file.write_text("one\ntwo\n", encoding="utf-8")
+    words = identity(words=str(file))
+    file.write_text("one\nsix\n", encoding="utf-8")
+    found = [stream.identity, identity(seed=8), identity(curved=0.9), words]
+    found += [identity(words=str(file)), identity(level="easy")]
+    assert len(set(found)) == len(found)
+    assert identity() == stream.identity
+
+
+def test_words_with_characters_outside_the_charset_are_left_out(tmp_path):
+    file = tmp_path / "words.txt"
+    file.write_text("hello\nT\u6064x\nO'Neill\n", encoding="utf-8")
+    settings = replace(SETTINGS, words=str(file))
+    (source,) = open_sources(Selection(None, "synthetic", stream=settings), FILTER)
+    assert {source.read(i)[1] for i in range(9)} == {"hello"}
+    assert "1 words of" in source.describe()["synthetic"]
+    assert "(2 left out)" in source.describe()["synthetic"]
+
+
+def test_a_source_is_not_named_twice():
+    with pytest.raises(DataError, match="names a source twice"):
+        Selection(None, "synthetic-synthetic").ratios()

@@ -1,26 +1,31 @@
 """States of a run: written whole, found again, and refused where they don't fit."""
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from engine.optimization import Optimization
 from engine.options import OptionError, check_against_state, check_same_model
 from engine.progress import RunLog
 from engine.run_folder import RunFolder, RunFolderError
-from engine.run_state import RunState, find_state, plain_options, save_state, state_path
+from engine.run_state import RunState, find_state, plain_options, save_state
 from models import create_model
 from models.checkpoint import CheckpointError, load_model, save_checkpoint
 
 MODEL = "acds_str_tiny"
-OPTIONS = {"lr": 0.1, "num_iter": 10, "schedule": None, "batch_size": 4, "workers": 2}
+OPTIONS = {"lr": None, "freeze": False, "batch_size": 4, "workers": 2, "valid_data": "v"}
+OPTIMIZATION = Optimization("sgd", 0.1, iterations=10)
 STATE = RunState(
     iteration=1,
-    streams=[{"name": "MJ", "size": 30, "consumed": 8}],
+    streams=[{"name": "MJ", "identity": 30, "consumed": 8}],
     best_accuracy=12.5,
     history=[(1, {"char": 12.5})],
     passed_over=3,
     skipped=0,
+    optimization=asdict(OPTIMIZATION),
     optimizer={"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 0.1}]},
     schedule={"last_epoch": 1},
     scaler={},
@@ -92,10 +97,32 @@ def test_a_disk_that_is_full_leaves_the_old_one_good(tmp_path, model, log, monke
     assert find_state("auto", tmp_path, log)[2].iteration == 1
 
 
-def test_killed_between_two_renames_it_is_found(tmp_path, model, log):
-    save(tmp_path, model, 1)
-    state_path(tmp_path, 1).replace(state_path(tmp_path, 2))
-    assert find_state("auto", tmp_path, log)[2].iteration == 1
+@pytest.mark.parametrize("keep", [1, 2, 3])
+@pytest.mark.parametrize("stop", range(4))
+def test_stopped_at_any_file_operation_a_good_state_is_found(
+    tmp_path, model, log, monkeypatch, keep, stop
+):
+    save(tmp_path, model, 1, 2, 3, keep=keep)
+    operations = []
+
+    def stopping(operation):
+        def run(path, *arguments, **named):
+            operations.append(path.name)
+            if len(operations) == stop + 1:
+                raise KeyboardInterrupt
+            return operation(path, *arguments, **named)
+
+        return run
+
+    for name in ("replace", "unlink", "rename"):
+        monkeypatch.setattr(Path, name, stopping(getattr(Path, name)))
+    with suppress(KeyboardInterrupt):
+        save(tmp_path, model, 4, keep=keep)
+    monkeypatch.undo()
+    assert find_state("auto", tmp_path, log)[2].iteration in (3, 4)
+    save(tmp_path, model, 5, keep=keep)
+    assert find_state("auto", tmp_path, log)[2].iteration == 5
+    assert not list(tmp_path.glob("*.next"))
 
 
 def test_nothing_to_resume_is_said(tmp_path, model, log):
@@ -116,30 +143,41 @@ def test_another_runs_folder_or_file_can_be_named(tmp_path, model, log):
         assert (path, state.iteration) == (tmp_path / "one/last.pth", 7)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [({"lr": 0.2}, "--lr was 0.1 and is 0.2"), ({"schedule": "cosine"}, "--schedule was None")],
-)
-def test_what_a_run_cannot_change_is_refused(change, named):
-    with pytest.raises(OptionError, match=named):
-        check_against_state(OPTIONS | change, 1, {"MJ": 30}, STATE)
+def check(state=STATE, world_size=1, streams=None, optimization=OPTIMIZATION, **options):
+    told = state.options | options
+    return check_against_state(told, optimization, world_size, streams or {"MJ": 30}, state)
 
 
-def test_a_schedule_that_ends_with_the_run_fixes_its_length():
-    cosine = replace(STATE, options=OPTIONS | {"schedule": "cosine"})
-    with pytest.raises(OptionError, match="--num_iter was 10 and is 20"):
-        check_against_state(cosine.options | {"num_iter": 20}, 1, {"MJ": 30}, cosine)
-    (note,) = check_against_state(OPTIONS | {"num_iter": 20}, 1, {"MJ": 30}, STATE)
-    assert "--num_iter, 10 before, 20 now" in note
+def test_what_a_run_cannot_change_is_refused():
+    with pytest.raises(OptionError, match="--freeze was False and is True now"):
+        check(freeze=True)
+    with pytest.raises(OptionError, match=r"lr \(optimization\) was 0.1 and is 0.2 now"):
+        check(lr=0.2, optimization=replace(OPTIMIZATION, lr=0.2))
+
+
+def test_an_option_that_says_its_default_is_no_change():
+    assert check(lr=0.1) == []
+    assert check(workers=5) == []
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_a_schedule_that_ends_with_the_run_fixes_its_length(schedule):
+    before = replace(OPTIMIZATION, schedule=schedule)
+    state = replace(STATE, optimization=asdict(before))
+    with pytest.raises(OptionError, match=r"iterations \(optimization\) was 10 and is 20"):
+        check(state, optimization=replace(before, iterations=20))
+    (note,) = check(optimization=replace(OPTIMIZATION, iterations=20))
+    assert "--num_iter, now 20" in note
 
 
 def test_what_cannot_be_exact_is_told():
-    assert check_against_state(OPTIONS | {"workers": 5}, 1, {"MJ": 30}, STATE) == []
-    (batch,) = check_against_state(OPTIONS | {"batch_size": 5}, 1, {"MJ": 30}, STATE)
+    (batch,) = check(batch_size=5)
     assert "--batch_size, 4 before, 5 now" in batch
-    size, ranks = check_against_state(OPTIONS, 2, {"MJ": 31}, STATE)
-    assert "MJ had 30 usable records, and has 31 now" in size
+    size, ranks = check(world_size=2, streams={"MJ": 31})
+    assert "MJ is not the same any more" in size
     assert "1 process(es) before, 2 now" in ranks
+    changed, best = check(valid_data="other")
+    assert "--valid_data, v before" in changed and "looked for anew" in best
 
 
 def test_another_model_is_refused(model):
@@ -156,6 +194,16 @@ def test_a_folder_has_one_run_at_a_time(tmp_path):
         RunFolder(tmp_path, "run").lock()
     del first
     RunFolder(tmp_path, "run").lock()
+
+
+@pytest.mark.parametrize("name", ["last.pth", "last_2.pth", "iter_5.pth", "best_accuracy.pth"])
+def test_a_folder_with_weights_is_not_begun_anew(tmp_path, name):
+    folder = RunFolder(tmp_path, "run")
+    folder.refuse_weights()
+    (folder.path / name).write_bytes(b"")
+    with pytest.raises(RunFolderError, match="would overwrite") as refused:
+        folder.refuse_weights()
+    assert ("--resume auto" in str(refused.value)) == name.startswith("last")
 
 
 def test_paths_in_options_are_kept_as_text(tmp_path):

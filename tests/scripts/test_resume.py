@@ -93,11 +93,16 @@ def test_killed_in_the_middle_it_ends_the_same(data_tree, undisturbed, tmp_path)
     assert_same_run(undisturbed, tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(data_tree, undisturbed, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "to_all"), [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)]
+)
+def test_a_signal_ends_it_in_order(data_tree, undisturbed, tmp_path, number, to_all):
     run = start(data_tree, tmp_path, "--num_iter", "10", "--save_interval", "1")
     wait_for(run, tmp_path / "run/last.pth")
-    run.send_signal(number)
+    if to_all:  # as a terminal does, and a cluster's scheduler
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)
     shown = run.communicate(timeout=120)[0]
     assert run.returncode == 0, shown
     assert f"stopped by {number.name}" in shown and "--resume auto" in shown

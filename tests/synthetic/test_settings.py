@@ -94,12 +94,17 @@ def test_nothing_usable_in_a_file_is_said(tmp_path):
 
 
 def test_the_description_tells_other_fonts_apart():
-    renderer = PLAIN.renderer(5)
-    fewer = PLAIN.renderer(5)
+    renderer, fewer = PLAIN.renderer(5), PLAIN.renderer(5)
     fewer.families = fewer.families[1:]
     one, other = PLAIN.describe(renderer), PLAIN.describe(fewer)
     assert "seed 5" in one
-    assert one.split("(fonts ")[1] != other.split("(fonts ")[1]
+    assert one.split("(digest ")[1] != other.split("(digest ")[1]
+
+
+def test_a_folder_without_a_usable_font_is_named(tmp_path):
+    (tmp_path / "junk.ttf").write_bytes(b"no font")
+    with pytest.raises(NoFontsError, match="None of the 1 font files in"):
+        replace(PLAIN, fonts=(tmp_path,)).renderer(1)
 
 
 def test_sample_data_has_the_same_switches(tmp_path, capsys):
