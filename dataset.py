@@ -6,7 +6,7 @@ decide who computes it. Workers hand over uint8, the device makes floats.
 
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from sources import RenderedSource, Source
 
 # A set in which this many records in a row can't be read is not training data.
 MAX_UNREADABLE_IN_A_ROW = 1000
+MOST_DEATHS = 3  # of worker processes, without a batch between them
 # What may be wrong with a record; a DataError where its LMDB is gone or damaged there.
 UNUSABLE = (UnreadableImageError, BoxesError, DataError)
 
@@ -319,9 +320,39 @@ def training_loader(
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,
-        persistent_workers=workers > 0,
         multiprocessing_context=start_method if workers else None,
     )
+
+
+def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
+    """The batches of a training loader; where a worker process dies, others go on from there.
+
+    Args:
+        loader: of `training_loader`, not iterated yet.
+        say: told of each death.
+
+    Raises:
+        DataError: workers die again and again before they give a batch.
+
+    """
+    taken = deaths = 0
+    while True:
+        loader.batch_sampler.first_batch = taken
+        try:
+            for batch in loader:
+                taken, deaths = taken + 1, 0
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            deaths += 1
+            cause = str(error).splitlines()[0]
+            if deaths > MOST_DEATHS:
+                raise DataError(
+                    f"Processes that load data died {deaths} times in a row ({cause}), most likely "
+                    "for want of memory: lower --workers, or look at the system's log."
+                ) from None
+            say(f"warning: a process that loads data died ({cause}); starting others")
 
 
 def evaluation_loader(

@@ -73,10 +73,11 @@ class MixingSampler(Sampler):
     ):
         self.sizes, self.counts, self.seed = list(sizes), list(counts), seed
         self.rank, self.world_size = rank, world_size
+        self.first_batch = 0  # where iteration starts; a loader that lost its workers sets it
         self.consumed = [0] * len(self.sizes) if consumed is None else list(consumed)
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        for batch in itertools.count():
+        for batch in itertools.count(self.first_batch):
             yield self.keys(batch)
 
     def consumed_after(self, batches: int) -> list[int]:

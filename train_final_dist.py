@@ -136,7 +136,10 @@ def train(options: Namespace, process: Process) -> None:
     if process.is_main:
         settings = {**vars(options), "batch_images_per_process": sum(counts)}
         folder.write_options(
-            settings, model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None}
+            settings,
+            model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
+            data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
+            validation={name: str(opened.report) for name, opened in validation_sets.items()},
         )
     say_setup(log, model, plan, process, sources, counts)
     for name, lmdb_set in validation_sets.items():

@@ -79,6 +79,11 @@ class RunFolder:
         """Weights of the best validation so far."""
         return self.path / "best_accuracy.pth"
 
+    @property
+    def metrics(self) -> Path:
+        """Every metric, as JSON lines; after a resumption, the last line of an iteration counts."""
+        return self.path / "metrics.jsonl"
+
     def nonfinite(self, rank: int) -> Path:
         """Records of a rank's batches whose loss was no finite number, as JSON lines."""
         return self.path / f"nonfinite-rank{rank}.jsonl"

@@ -1,6 +1,7 @@
 """The training loop: batches, steps, validation, checkpoints, and what it says meanwhile."""
 
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from dataset import Batch, RecordSet, TrainingDataset
+from dataset import Batch, RecordSet, TrainingDataset, surviving_batches
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, to_device
 from engine.optimization import Optimization
@@ -30,6 +31,7 @@ from models.checkpoint import save_checkpoint
 from text import Codec
 
 PASSED_OVER_SHOWN = 20
+METRICS_INTERVAL = 10  # iterations
 
 
 class NonFiniteLossError(RuntimeError):
@@ -148,7 +150,7 @@ class Trainer:
         if self._first >= iterations:
             self.log(f"nothing is left to train: --num_iter {iterations:,} is reached")
         with StopRequest() as request, closing(progress):
-            batches = iter(loader)
+            batches = surviving_batches(loader, self.log)
             for iteration in range(self._first + 1, iterations + 1):
                 self.model.train()
                 waited = time.monotonic()
@@ -168,7 +170,7 @@ class Trainer:
                 self._count_skipped(iteration, result, batch, loader.dataset)
                 meter.add(len(batch.texts), waited, result)
                 progress.update(1, **meter.shown())
-                self._write_scalars(iteration, result, meter)
+                self._write_step(iteration, result, meter)
                 at_end = iteration == iterations
                 if iteration % self.plan.validation_interval == 0 or at_end:
                     self._validate(iteration)
@@ -200,9 +202,9 @@ class Trainer:
         file = self.folder.nonfinite(self.process.rank)
         found = {
             "iteration": iteration,
-            "loss": result.total,
-            "gradient_norm": result.gradient_norm,
-            "losses": result.losses,
+            "loss": str(result.total),
+            "gradient_norm": str(result.gradient_norm),
+            "losses": {name: str(value) for name, value in result.losses.items()},
             "records": [dataset.name_of(record) for record in batch.records],
         }
         with file.open("a", encoding="utf-8") as lines:
@@ -298,20 +300,33 @@ class Trainer:
         for name, count in skipped.items():
             if count:
                 self.log(f"{count:,} labels so far could not be learned by {name} (on this rank)")
-        for name, value in accuracy.items():
-            self._board.add_scalar(f"validation/{name}_accuracy", value, iteration)
+        found = {f"validation/{name}_accuracy": value for name, value in accuracy.items()}
+        for score in scores:
+            for name in score.correct:
+                found[f"validation/{score.name}/{name}_accuracy"] = score.accuracy(name)
+        self._write_metrics(iteration, found)
 
-    def _write_scalars(self, iteration: int, result: StepResult, meter: "_Meter") -> None:
-        if self._board is None or iteration % 10:
+    def _write_step(self, iteration: int, result: StepResult, meter: "_Meter") -> None:
+        if self._board is None or iteration % METRICS_INTERVAL:
             return
-        for name, value in result.losses.items():
-            self._board.add_scalar(f"train/{name}", value, iteration)
-        self._board.add_scalar("train/loss", result.total, iteration)
-        self._board.add_scalar("train/gradient_norm", result.gradient_norm, iteration)
-        learning_rate = self._step.optimizer.param_groups[0]["lr"]
-        self._board.add_scalar("train/learning_rate", learning_rate, iteration)
-        self._board.add_scalar("train/images_per_s", meter.images_per_s, iteration)
-        self._board.add_scalar("train/data_wait_share", meter.data_wait_share, iteration)
+        found = {f"train/{name}": value for name, value in result.losses.items()} | {
+            "train/loss": result.total,
+            "train/gradient_norm": result.gradient_norm,
+            "train/learning_rate": self._step.optimizer.param_groups[0]["lr"],
+            "train/images_per_s": meter.images_per_s,
+            "train/data_wait_share": meter.data_wait_share,
+            "train/skipped_steps": self.skipped,
+        }
+        self._write_metrics(iteration, found)
+
+    def _write_metrics(self, iteration: int, found: Mapping[str, float]) -> None:
+        """To TensorBoard, and as a line of JSON."""
+        for name, value in found.items():
+            self._board.add_scalar(name, value, iteration)
+        # JSON knows no NaN.
+        known = {name: value if math.isfinite(value) else None for name, value in found.items()}
+        with self.folder.metrics.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"iteration": iteration, **known}) + "\n")
 
 
 class _Meter:

@@ -1,5 +1,7 @@
 import itertools
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from dataset import (
     ImageFormat,
     TrainingDataset,
     evaluation_loader,
+    surviving_batches,
     training_loader,
 )
 from label_filter import LabelFilter
@@ -143,3 +146,52 @@ def test_sources_and_shares(data_tree):
 def test_shares_that_do_not_fit_are_refused(data_tree, select, ratio, message):
     with pytest.raises(DataError, match=message):
         Selection(data_tree / "training", select, ratio).ratios()
+
+
+class Deadly(TrainingDataset):
+    """Ends its process at a sample, as often as there are files in a folder."""
+
+    def __init__(self, sources, folder):
+        super().__init__(sources, ImageFormat(), None)
+        self.folder = folder
+
+    def __getitem__(self, key):
+        lives = sorted(self.folder.iterdir())
+        if key[1] == 2 and lives:
+            lives[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
+    sources, said = [Source("set", [mixed_set])], []
+    folder = tmp_path / "lives"
+    folder.mkdir()
+
+    def some_batches():
+        sampler = MixingSampler([sources[0].size], [4], seed=3)
+        loader = training_loader(Deadly(sources, folder), sampler, workers)
+        batches = surviving_batches(loader, said.append)
+        return [next(batches) for _ in range(6)]
+
+    undisturbed = some_batches()
+    assert not said
+    for number in range(2):
+        (folder / str(number)).touch()
+    for one, other in zip(undisturbed, some_batches(), strict=True):
+        assert one.texts == other.texts and torch.equal(one.images, other.images)
+    assert len(said) == 2 and "a process that loads data died" in said[0]
+
+
+def test_workers_that_die_again_and_again_end_it(mixed_set, tmp_path):
+    folder = tmp_path / "lives"
+    folder.mkdir()
+    for number in range(50):
+        (folder / str(number)).touch()
+    source, said = Source("set", [mixed_set]), []
+    dataset = Deadly([source], folder)
+    loader = training_loader(dataset, MixingSampler([source.size], [source.size], seed=3), 1)
+    with pytest.raises(DataError, match=r"died 4 times in a row .* lower --workers"):
+        next(surviving_batches(loader, said.append))
+    assert len(said) == 3

@@ -29,6 +29,7 @@ def test_losses_that_are_no_numbers_end_a_run_with_cause_and_records(run, data_t
     lines = (tmp_path / "run/nonfinite-rank0.jsonl").read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines]
     assert len(found) == 3
+    assert all(entry["loss"] in ("nan", "inf", "-inf") for entry in found)
     steps = [entry["iteration"] for entry in found]
     assert steps == list(range(steps[0], steps[0] + 3))
     assert all(len(entry["records"]) == 4 for entry in found)

@@ -1,5 +1,6 @@
 """Every command of the README and of data/README.md runs as it is written."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -70,7 +71,15 @@ def test_training_leaves_what_the_readme_says(run, workplace, tmp_path):
         "last.pth",
         "last_2.pth",
         "run.lock",
+        "metrics.jsonl",
     }
+    lines = (tmp_path / "tiny/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    metrics = [json.loads(line) for line in lines]
+    assert [entry["iteration"] for entry in metrics] == [1, 2]
+    assert all(0 <= entry["validation/SVT/fused_accuracy"] <= 100 for entry in metrics)
+    options = json.loads((tmp_path / "tiny/options.json").read_text(encoding="utf-8"))
+    assert all("records kept" in report for report in options["data"]["MJ"].values())
+    assert "4 records kept" in options["validation"]["SVT"]
     assert "2 images each, 2 a step (MJ 1 of 30, ST 1 of 10)" in done.stdout
     testing = next(c for c in ALL if "--fast_acc" in c).replace("_base_patch", "_tiny_patch")
     testing = testing.replace("mgp_str_base.pth", f"{tmp_path}/tiny/best_accuracy.pth")
