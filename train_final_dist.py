@@ -17,6 +17,7 @@ from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, Process, distributed
 from engine.evaluation import Evaluator, protocol_line
+from engine.memory import BatchTooLargeError
 from engine.options import (
     OptionError,
     augmentation_settings,
@@ -53,6 +54,7 @@ from utils import fail, get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
+    BatchTooLargeError,
     CheckpointError,
     ConfigError,
     DataError,

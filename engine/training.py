@@ -19,12 +19,13 @@ from torch.utils.tensorboard import SummaryWriter
 from dataset import Batch, RecordSet, TrainingDataset, surviving_batches
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, to_device
+from engine.memory import BatchTooLargeError, fitting_batch
 from engine.optimization import Optimization
 from engine.progress import Progress, RunLog
 from engine.report import table
 from engine.run_folder import RunFolder
 from engine.run_state import RunState, plain_options, random_states, restore_random, save_state
-from engine.step import Stepper, StepResult
+from engine.step import AMP_TYPES, Stepper, StepResult
 from engine.stopping import StopRequest
 from lmdb_file import DataError
 from models.checkpoint import save_checkpoint
@@ -165,8 +166,7 @@ class Trainer:
                         "wrong with a data set."
                     )
                 images = to_device(batch.images, self.process.device)
-                stop = request.asked is not None
-                result = self._step(images, self._targets(batch), stop)
+                result = self._take_step(images, self._targets(batch), request.asked is not None)
                 self._count_skipped(iteration, result, batch, loader.dataset)
                 meter.add(len(batch.texts), waited, result)
                 progress.update(1, **meter.shown())
@@ -189,6 +189,22 @@ class Trainer:
         if self.skipped:
             self.log(f"{self.skipped:,} steps were skipped: loss or gradient was no finite number")
         return self.best_accuracy
+
+    def _take_step(self, images: Tensor, targets: dict[str, Tensor], stop: bool) -> StepResult:
+        try:
+            return self._step(images, targets, stop)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).splitlines()[0]
+        # Outside of the handler, whose traceback keeps the step's tensors.
+        if self.process.world_size > 1:  # other ranks wait for this one's gradients
+            cure = "lower --batch_size, which is that of each process"
+        else:
+            fits = fitting_batch(self.model, images, targets, AMP_TYPES[self.plan.amp])
+            cure = f"{fits} images fit: use --batch_size {fits}" if fits else "not one image fits"
+        raise BatchTooLargeError(
+            f"The memory of {self.process.device} does not hold a step of {len(images)} images "
+            f"({reason}): {cure}, or --amp bf16."
+        )
 
     def _count_skipped(
         self, iteration: int, result: StepResult, batch: Batch, dataset: TrainingDataset
