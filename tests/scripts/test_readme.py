@@ -23,7 +23,7 @@ def commands(file: str) -> list[str]:
 def shortened(command: str, place: Path) -> str:
     """The command with the last values of a few options made small (the last value wins)."""
     if "train_final_dist.py" in command:
-        extra = f"--num_iter 2 --workers 1 --valInterval 1 --batch_size 2 --saved_path {place}"
+        extra = f"--num_iter 1 --workers 1 --valInterval 1 --batch_size 2 --saved_path {place}"
         # More processes than GPUs are refused, as the one GPU of this machine may not matter here.
         if "--nproc_per_node=2" in command and torch.cuda.device_count() == 1:
             extra += " --device cpu"
