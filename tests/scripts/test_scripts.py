@@ -145,7 +145,7 @@ def test_data_without_a_readable_image_ends_with_a_sentence(run, tmp_path, make_
     )
     done = run(f"{command} --select_data broken --saved_path {tmp_path}", ok=False)
     assert done.returncode == 2
-    assert "records in a row can't be used; the first: " in done.stderr
+    assert "No usable record was found for 4 of the 4 images of a batch" in done.stderr
     assert "Traceback" not in done.stderr
 
 
