@@ -26,6 +26,7 @@ import torch
 
 from engine.argument_types import positive, whole
 from engine.progress import RunLog
+from engine.run_state import state_path
 from models.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,8 +120,10 @@ class Run:
 
     def reached(self) -> int:
         """Iteration of its newest state; 0 before the first."""
-        newest = self.folder / "last.pth"
-        return load_checkpoint(newest).extra["iteration"] if newest.exists() else 0
+        # A kill between two renames leaves it under another name.
+        states = [state_path(self.folder, place) for place in range(3)]
+        newest = next((path for path in states if path.exists()), None)
+        return load_checkpoint(newest).extra["iteration"] if newest else 0
 
 
 def stress(place: Path, kills: int, options: Sequence[str], seed: int, log: RunLog) -> int:
