@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from text import Charset
 
+BoxEntry = Sequence[str | float]  # as stored: character, then x and y of two or four corners
 MAX_BYTES = 2**20
 MAX_BOXES = 1000
 FARTHEST = 1e6  # pixels from the corner of the image

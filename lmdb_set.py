@@ -23,7 +23,8 @@ from lmdb_file import (
     open_environment,
     stored_record,
 )
-from record_index import read_label, record_index
+from official_labels import read_label
+from record_index import record_index
 
 # One environment a path and process: LMDB refuses a second, and they must not cross a fork.
 _environments: dict[Path, tuple[int, lmdb.Environment]] = {}

@@ -12,12 +12,12 @@ from pathlib import Path
 import lmdb
 from filelock import FileLock, Timeout
 
+from char_boxes import BoxEntry
 from lmdb_file import UNFINISHED
 
 LOCK = "writing.lock"
 COMMIT_EVERY = 1000  # records
 COMMIT_BYTES = 64 * 2**20  # or so many bytes, where images are large
-CharBox = Sequence[str | float]  # character, then x and y of two or four corners
 
 
 class LmdbWriter:
@@ -122,7 +122,7 @@ class LmdbWriter:
             self.partial.rename(self.path)
 
     def write(
-        self, image: bytes, label: str | bytes, boxes: Sequence[CharBox] | bytes | None = None
+        self, image: bytes, label: str | bytes, boxes: Sequence[BoxEntry] | bytes | None = None
     ) -> None:
         """Appends a record.
 

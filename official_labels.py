@@ -33,6 +33,18 @@ def is_official_label(stored: bytes) -> bool:
     return stored[:1] == b"\x80"
 
 
+def read_label(stored: bytes) -> tuple[str, tuple[CharBox, ...] | None]:
+    """Label as annotated, of any LMDB, and its boxes where it holds them, as in official ones.
+
+    Raises:
+        UnicodeDecodeError, BoxesError: it is neither text nor an official label.
+
+    """
+    if is_official_label(stored):
+        return read_official_label(stored)
+    return stored.decode("utf-8"), None
+
+
 def read_official_label(stored: bytes) -> tuple[str, tuple[CharBox, ...]]:
     """The word of a label, and its boxes in the order of the dict.
 

@@ -3,6 +3,8 @@
 import io
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,18 @@ def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image
     mode = "RGB" if channels == 3 else "L"
     if isinstance(source, Image.Image):
         return source.convert(mode)
+    with open_image(source) as image:
+        return (image if image.mode in EIGHT_BIT else _to_eight_bit(image)).convert(mode)
+
+
+@contextmanager
+def open_image(source: bytes | Path) -> Iterator[Image.Image]:
+    """An image file, of which only the header is read as yet.
+
+    Raises:
+        UnreadableImageError: as `decode_image`; also for what goes wrong while it is open.
+
+    """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings():
@@ -35,7 +49,7 @@ def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image
             # Pillow only warns of sizes that no word image has.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(opened) as image:
-                return (image if image.mode in EIGHT_BIT else _to_eight_bit(image)).convert(mode)
+                yield image
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
         raise

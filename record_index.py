@@ -11,10 +11,10 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -22,7 +22,8 @@ import numpy as np
 from char_boxes import BoxesError
 from engine.progress import Progress, RunLog
 from label_filter import FilterReport, LabelFilter
-from official_labels import is_official_label, read_official_label
+from official_labels import read_label
+from whole_file import whole_file
 
 FOLDER = ".index"
 FORMAT = 2  # grows when the same labels would give another index
@@ -142,27 +143,14 @@ def _array(place: Path, name: str) -> Path:
 def _save(place: Path, index: RecordIndex, identity: dict[str, Any]) -> None:
     """Write an index; the description last, so that an interrupted one is not valid."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    own = f".{uuid.uuid4().hex[:8]}"  # several processes may make the same index
     for name in ("numbers", "boxed"):
-        with _replacing(_array(place, name)) as file:
+        with whole_file(_array(place, name), own) as file:
             np.save(file, getattr(index, name), allow_pickle=False)
     checksums = {name: zlib.crc32(getattr(index, name)) for name in ("numbers", "boxed")}
     described = {"identity": identity, "report": asdict(index.report), "checksums": checksums}
-    with _replacing(place.with_suffix(".json")) as file:
+    with whole_file(place.with_suffix(".json"), own) as file:
         file.write(json.dumps(described).encode("utf-8"))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file that takes a path's place at the end: several processes may write one."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _scan(
@@ -237,15 +225,3 @@ def _entries(
             digits = key[len(prefix) :]
             if len(digits) == 9 and digits.isdigit() and 1 <= int(digits) <= declared:
                 yield int(digits), value
-
-
-def read_label(stored: bytes) -> tuple[str, tuple | None]:
-    """Label as annotated, and its boxes where it holds them, as in official LMDBs.
-
-    Raises:
-        UnicodeDecodeError, BoxesError: it is neither text nor an official label.
-
-    """
-    if is_official_label(stored):
-        return read_official_label(stored)
-    return stored.decode("utf-8"), None

@@ -77,12 +77,12 @@ def train(options: Namespace, process: Process) -> None:
     boxes = options.is_mask_supervision or options.guidance_weight > 0
     plan = Plan(
         optimization(options),
-        options.valInterval,
-        options.save_interval,
-        options.keep_last,
-        options.max_skipped,
-        options.amp,
-        weights,
+        validation_interval=options.valInterval,
+        save_interval=options.save_interval,
+        keep_last=options.keep_last,
+        most_skipped=options.max_skipped,
+        amp=options.amp,
+        loss_weights=weights,
     )
     augmentation = augmentation_settings(options)
     selection = Selection(

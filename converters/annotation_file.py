@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from labelled_folder import BadLineError
 from lmdb_file import DataError
 
 
@@ -42,6 +43,23 @@ def fingerprint(file: Path) -> list[str | int]:
     """Name, size and time, which tell a job's annotation file from another one in its place."""
     status = file.stat()
     return [str(file), status.st_size, status.st_mtime_ns]
+
+
+def parse_texts(line: str, *keys: str) -> dict:
+    """The JSON object of a line, with texts under the keys.
+
+    Raises:
+        BadLineError: it is something else.
+
+    """
+    try:
+        entry = parse_json(line)
+    except ValueError as error:
+        raise BadLineError(f"not JSON: {error}") from None
+    if type(entry) is not dict or any(type(entry.get(key)) is not str for key in keys):
+        named = " and ".join(f"`{key}`" for key in keys)
+        raise BadLineError(f"no JSON object with the texts {named}: {line[:60]!r}")
+    return entry
 
 
 def parse_json(text: str | bytes) -> object:

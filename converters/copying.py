@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from char_boxes import BoxEntry
 from converters.image_files import decode_pixels, read_image_file
 from converters.lost_word import LostWordError, usable_label
-from converters.source import CharBox, Dropped, Word
+from converters.source import Dropped, Word
 
 IMAGES_PER_TASK = 200
 
@@ -26,7 +27,7 @@ class AnnotatedImage:
 
     path: str
     label: str
-    boxes: Sequence[CharBox] | None = None
+    boxes: Sequence[BoxEntry] | None = None
     remark: tuple[str, str] | None = None
 
 

@@ -6,11 +6,11 @@ boxes may be left out, or be quads.
 
 from pathlib import Path
 
-from converters.annotation_file import parse_json, require_file
+from converters.annotation_file import parse_texts, require_file
 from converters.copying import AnnotatedImage
 from converters.line_files import LineList
 from converters.named_boxes import boxes_or_remark
-from labelled_folder import BadLineError, split_line
+from labelled_folder import split_line
 
 ANNOTATION_NAMES = ("gt.txt", "labels.jsonl")
 JSON_LINES = (".jsonl", ".json")
@@ -51,13 +51,7 @@ def parse_json_line(line: str) -> AnnotatedImage:
         BadLineError: not a JSON object with `image` and `text`.
 
     """
-    try:
-        entry = parse_json(line)
-    except ValueError as error:
-        raise BadLineError(f"not JSON: {error}") from None
-    keys = ("image", "text")
-    if type(entry) is not dict or any(type(entry.get(key)) is not str for key in keys):
-        raise BadLineError(f"no JSON object with the texts `image` and `text`: {line[:60]!r}")
+    entry = parse_texts(line, "image", "text")
     path, text, boxes = entry["image"], entry["text"], entry.get("boxes")
     if boxes is None:
         return AnnotatedImage(path, text)

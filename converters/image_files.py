@@ -41,6 +41,4 @@ def decode_pixels(contents: bytes) -> np.ndarray:
     try:
         return np.asarray(decode_image(contents))
     except UnreadableImageError as error:
-        # Pillow names its stream, which says nothing and is another one every time.
-        details = str(error).partition(" <_io.")[0]
-        raise LostWordError("unreadable image", details) from None
+        raise LostWordError("unreadable image", str(error)) from None

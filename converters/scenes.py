@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from char_boxes import FARTHEST
+from char_boxes import FARTHEST, BoxEntry
 from converters.crops import Crop, crop_hull, rectify
 from converters.image_files import decode_pixels, read_image_file
 from converters.lost_word import LostWordError, usable_label
-from converters.source import CharBox, Dropped, Word
+from converters.source import Dropped, Word
 
 # A character's centre may be beyond its word by so much of the word's shorter side.
 TOLERANCE = 0.25
@@ -107,7 +107,7 @@ def _lie_within(characters: np.ndarray, quad: np.ndarray) -> bool:
     return bool(((centres >= low - margin) & (centres <= high + margin)).all())
 
 
-def _place_boxes(label: str, characters: np.ndarray, crop: Crop) -> list[CharBox] | None:
+def _place_boxes(label: str, characters: np.ndarray, crop: Crop) -> list[BoxEntry] | None:
     """The boxes in the crop, to a hundredth of a pixel; None where one is no place near it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         corners = crop.place(characters)

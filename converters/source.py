@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-CharBox = Sequence[str | float]  # character, then x and y of two or four corners, in pixels
+from char_boxes import BoxEntry
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Word:
 
     image: bytes
     label: str
-    boxes: Sequence[CharBox] | None = None
+    boxes: Sequence[BoxEntry] | None = None
     remark: tuple[str, str] | None = None
 
 

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from converters.annotation_file import fingerprint, parse_json, require_file
+from converters.annotation_file import fingerprint, parse_json, parse_texts, require_file
 from converters.copying import AnnotatedImage, ImageList
 from converters.line_files import LineList
 from converters.source import Dropped
-from labelled_folder import BadLineError
 from lmdb_file import DataError
 
 _MMOCR = re.compile(rb'\s*\{\s*"(metainfo|data_list)"')
@@ -55,13 +54,7 @@ def parse_union14m_line(line: str) -> AnnotatedImage:
         BadLineError: not a JSON object with both.
 
     """
-    try:
-        entry = parse_json(line)
-    except ValueError as error:
-        raise BadLineError(f"not JSON: {error}") from None
-    keys = ("filename", "text")
-    if type(entry) is not dict or any(type(entry.get(key)) is not str for key in keys):
-        raise BadLineError(f"no JSON object with the texts `filename` and `text`: {line[:60]!r}")
+    entry = parse_texts(line, "filename", "text")
     return AnnotatedImage(entry["filename"], entry["text"])
 
 

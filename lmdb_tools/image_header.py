@@ -1,11 +1,6 @@
 """What the first bytes of an image file say: its size, and what kind of file it is."""
 
-import io
-import warnings
-
-from PIL import Image
-
-from preprocessing import UnreadableImageError
+from preprocessing import open_image
 
 # First bytes and the suffix of such files.
 SUFFIXES = (
@@ -25,16 +20,8 @@ def header_size(image: bytes) -> tuple[int, int]:
         UnreadableImageError: not an image, or damaged.
 
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF data is no news
-            with Image.open(io.BytesIO(image)) as opened:
-                return opened.size
-    # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise UnreadableImageError(f"{type(error).__name__}: {error}") from None
+    with open_image(image) as opened:
+        return opened.size
 
 
 def file_suffix(image: bytes) -> str:

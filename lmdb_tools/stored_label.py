@@ -1,5 +1,6 @@
 """A record's parts as they are stored, and what makes them unusable."""
 
+import official_labels
 from char_boxes import BoxesError, CharBox, parse_boxes
 from lmdb_file import StoredRecord
 from lmdb_tools.reasons import (
@@ -12,7 +13,6 @@ from lmdb_tools.reasons import (
     Reason,
     bad_official_label,
 )
-from official_labels import is_official_label, read_official_label
 
 
 class RecordError(ValueError):
@@ -57,10 +57,7 @@ def read_label(stored: bytes | None) -> tuple[str, tuple[CharBox, ...] | None]:
     if stored is None:
         raise RecordError(NO_LABEL)
     try:
-        if is_official_label(stored):
-            text, boxes = read_official_label(stored)
-        else:
-            text, boxes = stored.decode("utf-8"), None
+        text, boxes = official_labels.read_label(stored)
     except UnicodeDecodeError as error:
         raise RecordError(NO_UTF8, f"see byte {error.start} of {stored[:40]!r}") from None
     except BoxesError as error:

@@ -109,7 +109,7 @@ def _keys_beyond(transaction: lmdb.Transaction, counted: int) -> tuple[np.ndarra
 
 
 def _notes(transaction: lmdb.Transaction) -> Iterator[tuple[str, dict]]:
-    keys = (key for key in _other_keys(transaction) if key not in (NUMBER, b"unfinished"))
+    keys = (key for key in _other_keys(transaction) if key != NUMBER)
     for key in islice(keys, MAX_NOTES):
         stored = transaction.get(key)
         if stored is None:  # a cursor finds it, and a search does not

@@ -1,6 +1,5 @@
 """Every checkpoint format in and out. Nothing that a file holds is ever run."""
 
-import os
 import pickle
 import re
 import warnings
@@ -16,6 +15,7 @@ from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
 from models.registry import PRESETS, build_model, preset_config
 from text import CHARSET_PRESETS
+from whole_file import whole_file
 
 FORMAT = "acds-str checkpoint 1"
 WRAPPER_PREFIXES = ("module.", "mgp_str.", "acds_str.")
@@ -54,7 +54,6 @@ def save_checkpoint(path: Path | str, model: nn.Module, **extra: Any) -> None:
 
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     contents = {
         "format": FORMAT,
         "config": model.config.to_dict(),
@@ -62,14 +61,8 @@ def save_checkpoint(path: Path | str, model: nn.Module, **extra: Any) -> None:
         "model": {name: value.contiguous() for name, value in model.state_dict().items()},
         **extra,
     }
-    try:
-        with partial.open("wb") as file:
-            torch.save(contents, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        torch.save(contents, file)
 
 
 def load_checkpoint(

@@ -76,8 +76,11 @@ def find_faces(
         files += sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
     faces: dict[tuple[str, str], Face] = {}
+    useful = []
     for path in files:
-        for face in read_faces(path, characters):
+        found = read_faces(path, characters)
+        useful += [path] if found else []
+        for face in found:
             faces.setdefault((face.family.lower(), face.style.lower()), face)
     if not faces:
         places = ", ".join(str(folder) for folder in folders) or "no folders"
@@ -87,10 +90,10 @@ def find_faces(
             "Cure: pip install -r requirements.txt, or name a folder of .ttf or .otf files."
         )
     for folder in map(Path, extra_dirs):
-        own = [file for file in files if file.is_relative_to(folder)]
-        if not any(read_faces(file, characters) for file in own):
+        if not any(file.is_relative_to(folder) for file in useful):
+            own = sum(file.is_relative_to(folder) for file in files)
             raise NoFontsError(
-                f"None of the {len(own)} font files in {folder} can write {_named(characters)}; "
+                f"None of the {own} font files in {folder} can write {_named(characters)}; "
                 "name a folder with .ttf or .otf files of whole alphabets."
             )
     return [faces[name] for name in sorted(faces)]

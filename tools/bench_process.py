@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def serve(work: Callable[[], dict[str, Any]]) -> None:
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
         print(json.dumps(work()), flush=True)
+
+
+def save_rows(file: Path, rows: Sequence[Any]) -> None:
+    """Write rows, which are dataclasses, as JSON under `rows`."""
+    contents = {"rows": [asdict(row) for row in rows]}
+    file.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
 class BenchProcess:

@@ -8,11 +8,10 @@ are random, so nothing is read right: the work is that of a trained model.
 
 import argparse
 import io
-import json
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from engine.report import markdown
 from models import create_model, list_models
 from models.reading_path import reading_path
 from reading import Reader
-from tools.bench_process import DTYPES, BenchProcess, matrix_rate, peak_mib, serve
+from tools.bench_process import DTYPES, BenchProcess, matrix_rate, peak_mib, save_rows, serve
 
 PATHS = ("plain", "fast")
 SHAPE = (3, 32, 128)
@@ -195,8 +194,7 @@ def main() -> None:
     print(markdown(header, cells))
     print(ratios(rows))
     if options.json:
-        contents = {"rows": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+        save_rows(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ reported. Images are random and labels are words, so that the work is that of tr
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,15 @@ from models import config_codecs, create_model, list_models
 from models.mgp_str import A3Decoding
 from models.supervision import core_area_losses
 from synthetic.words import VocabularyWords
-from tools.bench_process import DTYPES, BenchProcess, matrix_rate, peak_mib, serve, wait_for
+from tools.bench_process import (
+    DTYPES,
+    BenchProcess,
+    matrix_rate,
+    peak_mib,
+    save_rows,
+    serve,
+    wait_for,
+)
 
 PATHS = ("plain", "fast")
 DEFAULT_MODELS = ["mgp_str_tiny_patch4_3_32_128"]
@@ -230,8 +237,7 @@ def main() -> None:
     print(markdown(["path", "type", "batch", "images/s", "peak MiB", "share"], cells))
     print(ratios(rows))
     if options.json:
-        contents = {"rows": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+        save_rows(options.json, rows)
 
 
 if __name__ == "__main__":
