@@ -12,23 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from augmentation import GROUPS
 from engine.argument_types import (
-    above_zero,
-    decay,
     positive,
-    share,
-    share_or_none,
-    weight,
-    whole,
     workers,
 )
-from engine.optimization import SCHEDULES
 from engine.options import DEFAULT_MODELS
-from engine.step import AMP_TYPES
-from engine.stream_options import add_stream_options
-from models import GRANULARITIES, list_models
-from modules.core_area import FORMS
+from engine.training_options import add_filter_option, add_training_options
+from models import list_models
 
 # Options of the official parsers that never had an effect in these methods.
 REFUSED = {
@@ -181,15 +171,6 @@ def _add_workers_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_filter_option(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("labels")
-    group.add_argument(
-        "--data_filtering_off",
-        action="store_true",
-        help="keep labels that are too long as annotated (default: off)",
-    )
-
-
 def _add_launch_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("launch", "Set by torchrun or torch.distributed.launch.")
     group.add_argument(
@@ -208,250 +189,6 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
         choices=["env://"],
         help="where processes meet; the launcher's environment is the only way (default: env://)",
     )
-
-
-def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--train_data",
-        help="folder with the training LMDBs; needed unless --select_data is "
-        "synthetic alone (default: none)",
-    )
-    group.add_argument("--valid_data", required=True, help="folder with the validation LMDBs")
-    group.add_argument(
-        "--select_data",
-        default="MJ-ST",
-        help="folders below --train_data to mix, joined by dashes; / for all; synthetic for words "
-        "that are rendered while training (default: MJ-ST)",
-    )
-    group.add_argument(
-        "--batch_ratio", help="their shares of a batch, as in 0.5-0.5 (default: equal shares)"
-    )
-    group.add_argument(
-        "--total_data_usage_ratio",
-        type=share,
-        default=1.0,
-        help="part of each LMDB to use, 0 to 1 (default: 1.0)",
-    )
-    _add_filter_option(parser)
-
-    group = parser.add_argument_group(
-        "rendered words", "With synthetic in --select_data: an endless stream, each word once."
-    )
-    add_stream_options(group, "normal", "synthetic_")
-
-    group = parser.add_argument_group("run")
-    group.add_argument("--saved_model", help="checkpoint to start from (default: none)")
-    group.add_argument(
-        "--pretrained",
-        action="store_true",
-        help="start the encoder from ImageNet weights, which timm downloads (default: off)",
-    )
-    group.add_argument(
-        "--saved_path", default="./saved_models", help="folder of runs (default: ./saved_models)"
-    )
-    group.add_argument(
-        "--exp_name", help="folder of this run below it (default: <model>-Seed<seed>)"
-    )
-    group.add_argument(
-        "--manualSeed",
-        type=whole,
-        default=1111,
-        help="seed of all draws, 0 or more (default: 1111)",
-    )
-    group.add_argument(
-        "--num_iter",
-        type=positive,
-        default=300_000,
-        help="length of the run, in iterations (default: 300000)",
-    )
-    group.add_argument(
-        "--valInterval",
-        type=positive,
-        default=2000,
-        help="iterations between validations (default: 2000)",
-    )
-    group.add_argument(
-        "--resume",
-        metavar="auto|PATH",
-        help="go on with an interrupted run: auto takes the newest good state of this run's folder "
-        "and starts afresh where there is none; or a last.pth, or a folder (default: a new run)",
-    )
-    group.add_argument(
-        "--save_interval",
-        type=positive,
-        help="iterations between two states to resume from, last.pth (default: --valInterval)",
-    )
-    group.add_argument(
-        "--keep_last", type=positive, default=2, help="how many such states to keep (default: 2)"
-    )
-    group.add_argument(
-        "--bpe_vocabulary", help="tokenizers JSON file for BPE (default: GPT-2's, in assets/)"
-    )
-    group.add_argument(
-        "--wp_vocabulary",
-        help="tokenizers JSON file for WordPiece (default: bert-base-uncased's, in assets/)",
-    )
-
-    group = parser.add_argument_group(
-        "attention guidance", "From character boxes; records without boxes mix in freely."
-    )
-    group.add_argument(
-        "--is_mask_supervision",
-        action="store_true",
-        help="manual guidance: learn core areas from boxes; a model without an extractor gets a "
-        "core-area head (default: off, subjective learning)",
-    )
-    group.add_argument(
-        "--freeze",
-        action="store_true",
-        help="don't train the extractor's part that draws core areas (default: off)",
-    )
-    group.add_argument(
-        "--core_area_form",
-        choices=FORMS,
-        help="of the core-area map: linear, clamped in its loss, or sigmoid (default: linear, else "
-        "as the checkpoint)",
-    )
-    group.add_argument(
-        "--core_area_weight",
-        type=weight,
-        help="of the core-area loss, with --is_mask_supervision (default: 0.5)",
-    )
-    group.add_argument(
-        "--guidance_weight",
-        type=weight,
-        default=0.0,
-        help="of the loss that draws each position's A3 attention to its character's core area "
-        "(default: 0)",
-    )
-    for name in GRANULARITIES:
-        group.add_argument(
-            f"--{name}_weight", type=weight, help=f"of the {name} head's loss (default: 1)"
-        )
-
-    group = parser.add_argument_group("optimization")
-    kind = group.add_mutually_exclusive_group()
-    kind.add_argument("--adam", action="store_true", help="Adam (default: Adadelta)")
-    kind.add_argument("--adamw", action="store_true", help="AdamW (default: Adadelta)")
-    kind.add_argument("--sgd", action="store_true", help="SGD with momentum (default: Adadelta)")
-    group.add_argument(
-        "--lr", type=above_zero, help="learning rate, above 0 (default: 1, with --FT 0.1)"
-    )
-    group.add_argument(
-        "--beta1",
-        type=decay,
-        default=0.9,
-        help="Adam's beta1 and SGD's momentum, 0 to below 1 (default: 0.9)",
-    )
-    group.add_argument(
-        "--rho", type=decay, default=0.95, help="Adadelta's decay, 0 to below 1 (default: 0.95)"
-    )
-    group.add_argument(
-        "--eps", type=above_zero, default=1e-8, help="Adadelta's eps, above 0 (default: 1e-8)"
-    )
-    group.add_argument(
-        "--weight_decay",
-        type=weight,
-        default=0.0,
-        help="of matrices and filters; biases, norms and embeddings have none (default: 0)",
-    )
-    group.add_argument(
-        "--layer_decay",
-        type=share,
-        default=1.0,
-        help="factor of the learning rate from each block to the one before (default: 1)",
-    )
-    group.add_argument(
-        "--label_smoothing",
-        type=decay,
-        default=0.0,
-        help="share of each target spread over all classes, 0 to below 1 (default: 0)",
-    )
-    group.add_argument(
-        "--stochastic_depth",
-        type=decay,
-        default=0.0,
-        help="probability to leave out the last block's branches, 0 to below 1; less for the ones "
-        "before (default: 0)",
-    )
-    group.add_argument(
-        "--warmup",
-        type=whole,
-        default=0,
-        help="iterations in which the rate rises, before constant and cosine (default: 0)",
-    )
-    group.add_argument(
-        "--grad_clip",
-        type=above_zero,
-        default=5.0,
-        help="largest L2 norm of the gradient, above 0 (default: 5)",
-    )
-    group.add_argument(
-        "--max_skipped",
-        type=positive,
-        default=20,
-        help="steps in a row whose loss is no finite number, after which a run ends (default: 20)",
-    )
-    group.add_argument(
-        "--scheduler",
-        action="store_true",
-        help="the reference's schedule: cosine with restarts every 1,000,000 iterations "
-        "(default: constant rate)",
-    )
-    group.add_argument(
-        "--schedule",
-        choices=[s for s in SCHEDULES if s != "reference"],
-        help="a schedule that ends with --num_iter instead (default: constant)",
-    )
-    group.add_argument(
-        "--FT",
-        action="store_true",
-        help="fine-tuning: needs --saved_model; a tenth of the rate, cosine (default: off)",
-    )
-    group.add_argument(
-        "--amp",
-        choices=list(AMP_TYPES),
-        default="off",
-        help="type of the matrix products (default: off, that is fp32)",
-    )
-
-    group = parser.add_argument_group(
-        "augmentation", "Modes exclude each other; the default is no augmentation."
-    )
-    mode = group.add_mutually_exclusive_group()
-    texts = {
-        "isrand_aug": "--augs_num random groups of the eight",
-        "issel_aug": "one operation from each group that is named below",
-        "issemantic_aug": "noise, motion blur, geometry",
-        "isrotation_aug": "rotation alone",
-        "isscatter_aug": "distortion and shrinking",
-        "islearning_aug": "--augs_num of distortion, noise, motion blur, geometry",
-    }
-    for name, text in texts.items():
-        mode.add_argument(f"--{name}", action="store_true", help=f"{text} (default: off)")
-    mode.add_argument(
-        "--close_aug", action="store_true", help="no augmentation, explicitly (default: off)"
-    )
-    group.add_argument(
-        "--augs_num", type=positive, default=3, help="operations an image (default: 3)"
-    )
-    group.add_argument(
-        "--augs_mag",
-        type=int,
-        choices=[0, 1, 2],
-        help="magnitude of the operations, 0 weak to 2 strong (default: random)",
-    )
-    group.add_argument(
-        "--intact_prob",
-        type=share_or_none,
-        default=0.5,
-        help="share of images left as they are, 0 to 1 (default: 0.5)",
-    )
-    for name in GROUPS:
-        group.add_argument(
-            f"--{name}", action="store_true", help=f"with --issel_aug: {name} (default: off)"
-        )
 
 
 def _add_test_options(parser: argparse.ArgumentParser) -> None:
@@ -493,7 +230,7 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--results", default="results", help="folder of the log and the JSON (default: results)"
     )
-    _add_filter_option(parser)
+    add_filter_option(parser)
 
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
@@ -519,7 +256,7 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
             _add_model_options,
             lambda p: _add_machine_options(p, 192),
             _add_workers_option,
-            _add_training_options,
+            add_training_options,
             _add_launch_options,
         ),
     ),
