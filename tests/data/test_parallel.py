@@ -45,12 +45,12 @@ def test_items_are_taken_as_they_are_needed():
         assert len(taken) < 20
 
 
-PARENT = """
+PARENT = r"""
 import os, sys, time
 from parallel import WorkerPool
 
 def work(number):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\n" % os.getpid())  # whole, as two workers share the pipe
     return number
 
 if __name__ == "__main__":
