@@ -43,6 +43,17 @@ PRESETS["mgp_str_mini_stem8x8_3_32_128"] = {
     "patch_width": 8,
     "stem": "conv",
 }
+# Not an official size either: learns to read real words within hours on a CPU.
+PRESETS["char_str_light_stem8x4_3_32_128"] = {
+    "family": "char-str",
+    "granularities": ("char",),
+    "width": 192,
+    "depth": 6,
+    "num_heads": 3,
+    "patch_height": 8,
+    "patch_width": 4,
+    "stem": "conv",
+}
 _ACDS_SIZES = {
     # Not an official size: 64 tokens and a light extractor, for CPUs and small data.
     "tiny": {
