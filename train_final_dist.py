@@ -4,10 +4,14 @@ One process:   python3 train_final_dist.py --train_data data/training --valid_da
 Two GPUs:      torchrun --nproc_per_node=2 train_final_dist.py …
 """
 
+import os
 import random
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,9 +19,11 @@ from torch import nn
 
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, training_loader
-from engine.distributed import LaunchError, Process, distributed
+from engine.distributed import LaunchError, LostProcessError, Process, distributed
 from engine.evaluation import Evaluator, protocol_line
+from engine.freezing import FreezeError, freeze
 from engine.memory import BatchTooLargeError
+from engine.metrics import Metrics, MissingPackageError
 from engine.options import (
     OptionError,
     augmentation_settings,
@@ -28,10 +34,14 @@ from engine.options import (
     training_config,
 )
 from engine.progress import RunLog
+from engine.rehearsal import rehearse
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
+from engine.run_form import run_form
 from engine.run_state import find_common_state, plain_options
 from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
+from engine.validation import Validation
+from engine.weight_average import WeightAverage
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, open_evaluation_sets
@@ -58,7 +68,10 @@ PLAIN_ERRORS = (
     CheckpointError,
     ConfigError,
     DataError,
+    FreezeError,
     LaunchError,
+    LostProcessError,
+    MissingPackageError,
     NonFiniteLossError,
     OptionError,
     OSError,
@@ -83,6 +96,7 @@ def train(options: Namespace, process: Process) -> None:
         most_skipped=options.max_skipped,
         amp=options.amp,
         loss_weights=weights,
+        accumulate=options.accumulate,
     )
     augmentation = augmentation_settings(options)
     selection = Selection(
@@ -99,101 +113,149 @@ def train(options: Namespace, process: Process) -> None:
             f"--synthetic_… options are for rendered words: add {SYNTHETIC} to --select_data."
         )
     counts = batch_counts(options.batch_size, selection.ratios())
-    sources, validation_sets = open_data(options, config, selection, process)
+    sources, validation_sets, evaluation_sets = open_data(options, config, selection, process)
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
-    folder = RunFolder(options.saved_path, name)
-    if process.is_main:
-        folder.lock()
-    log = RunLog(folder.log, enabled=process.is_main)
-    path, checkpoint, state = find_common_state(options.resume, folder.path, process, log)
-    if path is None or path.parent.resolve() != folder.path.resolve():
-        folder.refuse_weights()
-    if state is not None:
-        check_same_model(checkpoint.config, config, path)
-        streams = {source.name: source.identity for source in sources}
-        told = plain_options(vars(options))
-        for line in check_against_state(
-            told, plan.optimization, process.world_size, streams, state
-        ):
-            log(line)
-        if told["valid_data"] != state.options["valid_data"]:
-            state = replace(state, best_accuracy=-1.0)
+    with run_folder(options, name, process) as folder:
+        log = RunLog(None if options.dry_run else folder.log, enabled=process.is_main)
+        path, checkpoint, state = find_common_state(options.resume, folder.path, process, log)
+        if path is None or path.parent.resolve() != folder.path.resolve():
+            folder.refuse_weights()
+        if state is not None:
+            check_same_model(checkpoint.config, config, path)
+            streams = {source.name: source.identity for source in sources}
+            told = plain_options(vars(options))
+            for line in check_against_state(
+                told, plan.optimization, process.world_size, streams, state
+            ):
+                log(line)
+            if told["valid_data"] != state.options["valid_data"]:
+                state = replace(state, best_accuracy=-1.0)
 
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(options.manualSeed)
-    model = build_model(config, options.pretrained and state is None)
-    if state is None:
-        log(first_weights(model, start, options))
-    model.learn_core_areas(options.is_mask_supervision)
-    if state is not None:
-        load_strictly(model, checkpoint.state_dict, path)
-    if options.freeze:
-        model.freeze_guided_part()
-    model.label_smoothing = options.label_smoothing
-    model.drop_blocks(options.stochastic_depth)
-    model.to(process.device)
-    torch.manual_seed(options.manualSeed + process.rank)
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(options.manualSeed)
+        model = build_model(config, options.pretrained and state is None)
+        if state is None:
+            log(first_weights(model, start, options))
+        model.learn_core_areas(options.is_mask_supervision)
+        if state is not None:
+            load_strictly(model, checkpoint.state_dict, path)
+        if options.freeze is not None:
+            log(freeze(model, options.freeze or ["guided"]))
+        model.label_smoothing = options.label_smoothing
+        model.drop_blocks(options.stochastic_depth)
+        model.to(process.device)
+        torch.manual_seed(options.manualSeed + process.rank)
 
-    if process.is_main:
-        settings = {**vars(options), "batch_images_per_process": sum(counts)}
-        folder.write_options(
-            settings,
-            model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
-            data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
-            validation={name: str(opened.report) for name, opened in validation_sets.items()},
+        metrics = None
+        if process.is_main and not options.dry_run:
+            settings = {**vars(options), "batch_images_per_process": sum(counts)}
+            folder.write_options(
+                settings,
+                model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
+                data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
+                validation={name: str(opened.report) for name, opened in validation_sets.items()},
+            )
+            first = state.iteration if state else 0
+            metrics = Metrics(folder, first, options.wandb, vars(options))
+        say_setup(log, model, plan, process, sources, counts)
+        for kind, sets in (("validation", validation_sets), ("evaluation", evaluation_sets)):
+            for name, lmdb_set in sets.items():
+                log(f"{kind} {name}: {lmdb_set.report}")
+
+        codecs = config_codecs(config)
+        image_format = ImageFormat.of(config)
+        wrapped = run_form(model, process, options.channels_last, options.compile)
+        average = WeightAverage(model, options.ema) if options.ema is not None else None
+        scored = average.model if average else model
+        evaluator = Evaluator(
+            scored, codecs, image_format, process, options.batch_size, options.workers
         )
-    say_setup(log, model, plan, process, sources, counts)
-    for name, lmdb_set in validation_sets.items():
-        log(f"validation {name}: {lmdb_set.report}")
+        validation = Validation(
+            evaluator, validation_sets, evaluation_sets, process, folder, log, metrics, state
+        )
+        trainer = Trainer(
+            model,
+            wrapped,
+            codecs,
+            plan,
+            validation,
+            process,
+            folder,
+            log,
+            metrics,
+            vars(options),
+            state,
+            average,
+        )
+        augmenter = Augmenter(**augmentation) if augmentation else None
+        dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
+        sampler = MixingSampler(
+            [s.size for s in sources],
+            counts,
+            options.manualSeed,
+            process.rank,
+            process.world_size,
+            [stream["consumed"] for stream in state.streams] if state else None,
+        )
+        loader = training_loader(dataset, sampler, options.workers, process.device.type == "cuda")
+        if options.dry_run:
+            log(rehearse(trainer, loader))
+            return
+        with closing(metrics) if metrics else nullcontext():
+            best = trainer.run(loader)
+        if trainer.stopped:
+            log(
+                f"stopped by {trainer.stopped}; the same command with --resume auto goes on from "
+                "here"
+            )
+        else:
+            log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
 
-    codecs = config_codecs(config)
-    image_format = ImageFormat.of(config)
-    evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, options.workers)
-    trainer = Trainer(
-        model,
-        codecs,
-        plan,
-        evaluator,
-        validation_sets,
-        process,
-        folder,
-        log,
-        vars(options),
-        state,
-    )
-    augmenter = Augmenter(**augmentation) if augmentation else None
-    dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
-    sampler = MixingSampler(
-        [s.size for s in sources],
-        counts,
-        options.manualSeed,
-        process.rank,
-        process.world_size,
-        [stream["consumed"] for stream in state.streams] if state else None,
-    )
-    on_gpu = process.device.type == "cuda"
-    best = trainer.run(training_loader(dataset, sampler, options.workers, on_gpu))
-    if trainer.stopped:
-        log(f"stopped by {trainer.stopped}; the same command with --resume auto goes on from here")
-    else:
-        log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
+
+@contextmanager
+def run_folder(options: Namespace, name: str, process: Process) -> Iterator[RunFolder]:
+    """The run's folder, locked; for a dry run, one that is gone afterwards.
+
+    Raises:
+        RunFolderError: another run's.
+        OSError: it can't be written into.
+
+    """
+    if not options.dry_run:
+        folder = RunFolder(options.saved_path, name)
+        if process.is_main:
+            folder.lock()
+        yield folder
+        return
+    place = Path(options.saved_path) / name
+    if place.exists() and options.resume is None:
+        RunFolder(options.saved_path, name).refuse_weights()
+    there = next(folder for folder in (place, *place.resolve().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise RunFolderError(f"{there} can't be written into; choose another --saved_path.")
+    with TemporaryDirectory() as temporary:
+        # A state that is to be resumed is looked for in its own place.
+        resumed = options.resume is not None and place.exists()
+        yield RunFolder(options.saved_path if resumed else temporary, name)
 
 
 def open_data(
     options: Namespace, config: ModelConfig, selection: Selection, process: Process
-) -> tuple[list[Source | RenderedSource], dict[str, LmdbSet]]:
-    """The sources to train on, and the validation sets by name."""
+) -> tuple[list[Source | RenderedSource], dict[str, LmdbSet], dict[str, LmdbSet]]:
+    """The sources to train on, and the sets for validation and evaluation by name."""
     charset = Charset(config.characters)
     filtering = not options.data_filtering_off
     trainable = LabelFilter(charset, config.max_length, filtering)
+    scored = replace(trainable, trainable=False)
     log = RunLog(enabled=process.local_rank == 0)
     with process.first_of_machine_first():
         sources = open_sources(selection, trainable, log)
-        validation_sets = open_evaluation_sets(
-            options.valid_data, replace(trainable, trainable=False), log=log
-        )
-    return sources, validation_sets
+        validation_sets = open_evaluation_sets(options.valid_data, scored, log=log)
+        evaluation_sets = {}
+        if options.eval_data:
+            evaluation_sets = open_evaluation_sets(options.eval_data, scored, log=log)
+    return sources, validation_sets, evaluation_sets
 
 
 def first_weights(model: nn.Module, start: Checkpoint | None, options: Namespace) -> str:
@@ -227,9 +289,10 @@ def say_setup(
         f"{s.name} {c} of {'an endless stream' if s.size is None else f'{s.size:,}'}"
         for s, c in zip(sources, counts, strict=True)
     )
+    batches = f", {plan.accumulate} batches a step" if plan.accumulate > 1 else ""
     log(
-        f"{process.world_size} process(es), {sum(counts)} images each, "
-        f"{sum(counts) * process.world_size} a step ({shares})"
+        f"{process.world_size} process(es), {sum(counts)} images each{batches}, "
+        f"{sum(counts) * process.world_size * plan.accumulate} a step ({shares})"
     )
     if plan.optimization.optimizer.startswith("adam") and plan.optimization.lr >= 0.1:
         log(f"warning: --lr {plan.optimization.lr} is far too high for Adam; 0.001 is usual")
@@ -244,7 +307,10 @@ def main() -> None:
     options = get_args("train_final_dist")
     try:
         with distributed(
-            options.device, world_size=options.world_size, local_rank=options.local_rank
+            options.device,
+            options.timeout,
+            world_size=options.world_size,
+            local_rank=options.local_rank,
         ) as process:
             train(options, process)
     except PLAIN_ERRORS as error:

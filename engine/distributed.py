@@ -10,11 +10,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-TIMEOUT = timedelta(minutes=30)
-
 
 class LaunchError(RuntimeError):
     """Processes, devices and options that don't go together."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process ended or hangs, so that this one can't go on."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,23 @@ class Process:
 
 
 @contextmanager
-def distributed(device: str | None = None, **expected: object) -> Iterator[Process]:
+def distributed(
+    device: str | None = None, minutes: float = 30, **expected: object
+) -> Iterator[Process]:
     """Join the processes that torchrun or torch.distributed.launch started; alone under python.
 
     NCCL on GPUs, gloo on CPUs.
 
     Args:
         device: cuda or cpu; None takes a GPU where there is one.
+        minutes: that a process waits for the others.
         expected: values of options that the launcher sets too (world_size, local_rank), checked
             against it; None where not given.
 
     Raises:
         LaunchError: no GPU where one is asked for, more processes than GPUs, or options that
             contradict the launcher.
+        LostProcessError: another process ended, or did not answer within the time.
 
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
@@ -88,12 +94,34 @@ def distributed(device: str | None = None, **expected: object) -> Iterator[Proce
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=TIMEOUT)
-    yield Process(rank, local_rank, world_size, chosen)
+        try:
+            dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
+        except dist.DistError as error:
+            raise _lost(error, rank, minutes) from error
+    try:
+        yield Process(rank, local_rank, world_size, chosen)
+    except RuntimeError as error:
+        if world_size > 1 and _is_of_communication(error):
+            raise _lost(error, rank, minutes) from error
+        raise
     # Not after an error: the other ranks may sit in a collective, and this would wait for them.
     # The launcher ends them when this process exits.
     if world_size > 1:
         dist.destroy_process_group()
+
+
+def _is_of_communication(error: RuntimeError) -> bool:
+    """Whether another process is at fault; gloo says so by nothing but its message."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def _lost(error: RuntimeError, rank: int, minutes: float) -> LostProcessError:
+    reason = str(error).splitlines()[0]
+    return LostProcessError(
+        f"Process {rank} lost another one ({reason}). It ended, which its own message above tells "
+        f"the reason of, or it did not answer for {minutes:g} minutes (--timeout). Start all again "
+        "with --resume auto."
+    )
 
 
 def _device(device: str | None, local_rank: int) -> torch.device:

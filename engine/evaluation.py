@@ -1,14 +1,16 @@
 """Word accuracy of a recognizer on a set, by granularity and fused, over all ranks."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import lmdb
 import torch
 from torch import nn
 
 from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.distributed import Process
+from lmdb_file import DataError
 from models import Outputs
 from text import CHARSET_PRESETS, Charset, Codec, fuse
 
@@ -124,18 +126,24 @@ class Evaluator:
             records: its records.
             on_images: told the number of images after each batch.
 
+        Raises:
+            DataError: the set can't be read, on this rank or another; raised on all.
+
         """
         started = time.monotonic()
         self.model.eval()
         names = columns(self.codecs)
-        counts = dict.fromkeys([*names, "images", "unreadable"], 0)
+        counts = dict.fromkeys([*names, "images", "unreadable", "failed"], 0)
         lines: list[str] = []
+        failures: list[Exception] = []
         model_seconds = 0.0
         share = records.numbers[self.process.rank :: self.process.world_size]
         if len(share):
             dataset = EvaluationDataset(records, self.image_format, share)
             on_gpu = self.process.device.type == "cuda"
-            for batch in evaluation_loader(dataset, self.batch_size, self.workers, on_gpu):
+            loader = evaluation_loader(dataset, self.batch_size, self.workers, on_gpu)
+            # Raised at once, the other ranks would wait for this one's counts forever.
+            for batch in _until_failure(loader, failures):
                 counts["unreadable"] += len(batch.passed_over)
                 lines += batch.passed_over
                 if batch.texts:
@@ -143,9 +151,13 @@ class Evaluator:
                     model_seconds += seconds
                     self._count(outputs, batch.texts, counts)
                 on_images(len(batch.texts) + len(batch.passed_over))
+            counts["failed"] = len(failures)
         totals = torch.tensor([*counts.values(), model_seconds], dtype=torch.float64)
         totals = self.process.total(totals.to(self.process.device)).tolist()
         summed = dict(zip(counts, map(int, totals), strict=False))
+        if summed["failed"]:
+            reason = str(failures[0]) if failures else "on another rank"
+            raise DataError(f"{records.path} can't be read: {reason.splitlines()[0]}")
         return SetScore(
             name,
             summed["images"],
@@ -179,6 +191,20 @@ class Evaluator:
             counts["fused"] += self._scored.normalize(reading.text).text == truth
             for name, own in reading.by_granularity.items():
                 counts[name] += self._scored.normalize(own.text).text == truth
+
+
+def _until_failure(loader: Iterable[Batch], failures: list[Exception]) -> Iterator[Batch]:
+    """The batches, up to where loading fails (a disk that is gone, a worker that died)."""
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (OSError, RuntimeError, lmdb.Error) as error:
+            failures.append(error)
+            return
+        yield batch
 
 
 def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:

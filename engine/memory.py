@@ -1,4 +1,4 @@
-"""A GPU that is too small for a batch, and the batch that would fit."""
+"""How much memory is taken; a GPU that is too small for a batch, and the batch that would fit."""
 
 from collections.abc import Mapping
 
@@ -37,3 +37,12 @@ def fitting_batch(
         else:
             return number
     return 0
+
+
+def peak_mib(device: str = "cpu") -> float:
+    """Largest memory so far, of this process or on the GPU, in MiB."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

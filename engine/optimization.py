@@ -67,15 +67,15 @@ class Optimization:
                 groups, lr=self.lr, betas=(self.beta1, 0.999), weight_decay=0.0, fused=True
             )
         elif self.optimizer == "sgd":
-            optimizer = SGD(groups, lr=self.lr, momentum=self.beta1)
+            optimizer = SGD(groups, lr=self.lr, momentum=self.beta1, fused=True)
         else:
-            optimizer = Adadelta(groups, lr=self.lr, rho=self.rho, eps=self.eps)
+            optimizer = Adadelta(groups, lr=self.lr, rho=self.rho, eps=self.eps, foreach=True)
         return optimizer, self._schedule(optimizer)
 
     def _groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Parameters that share a learning rate and a weight decay."""
         trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        blocks = [int(m[1]) for n, _ in trained if (m := re.match(r"blocks\.(\d+)\.", n))]
+        blocks = [number for n, _ in trained if (number := block_number(n)) is not None]
         last = max(blocks, default=-1) + 2
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in trained:
@@ -106,10 +106,20 @@ class Optimization:
         return ConstantLR(optimizer, factor=1.0)
 
 
+def block_number(parameter: str) -> int | None:
+    """Which block, from 0, a parameter is of; None for one of no block."""
+    found = re.match(r"blocks\.(\d+)\.", parameter)
+    return int(found[1]) if found else None
+
+
+def before_blocks(parameter: str) -> bool:
+    """Whether a parameter stands before the first block: embeddings, patches, extractor."""
+    return parameter.startswith((*EMBEDDINGS, "patch_embed", "cnnBackbone", "conv_fpn", "conv1"))
+
+
 def _layer(name: str, last: int) -> int:
     """Place of a parameter: 0 before the blocks, 1 for the first block, …, `last` after them."""
-    block = re.match(r"blocks\.(\d+)\.", name)
-    if block:
-        return int(block[1]) + 1
-    before = (*EMBEDDINGS, "patch_embed", "cnnBackbone", "conv_fpn", "conv1")
-    return 0 if name.startswith(before) else last
+    block = block_number(name)
+    if block is not None:
+        return block + 1
+    return 0 if before_blocks(name) else last

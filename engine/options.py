@@ -168,10 +168,6 @@ def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfi
             f"--core_area_form is for models that draw core areas, and {config.name} does not; "
             "--is_mask_supervision gives it a head for them."
         )
-    if options.freeze and not config.has_extractor:
-        raise OptionError(
-            f"--freeze is for the feature extractor of ACDS-STR; {config.name} has none."
-        )
     return config
 
 
@@ -357,6 +353,7 @@ FIXED = ("amp", "manualSeed", "select_data", "freeze", "is_mask_supervision")
 # What changes nothing in the weights, or is compared as the `Optimization` that it comes to.
 FREE = ("resume", "saved_model", "saved_path", "exp_name", "workers", "save_interval", "keep_last")
 FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval", "max_skipped")
+FREE += ("dry_run", "timeout", "wandb", "eval_data")
 FREE += ("adam", "adamw", "sgd", "lr", "beta1", "rho", "eps", "weight_decay", "layer_decay")
 FREE += ("grad_clip", "scheduler", "schedule", "warmup", "FT", "num_iter")
 

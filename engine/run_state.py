@@ -37,6 +37,7 @@ class RunState:
         optimizer, schedule, scaler: their own states.
         random: states of the random generators of every rank.
         options: of the command line.
+        average: of the weights' moving average; None where there is none.
 
     """
 
@@ -52,6 +53,7 @@ class RunState:
     scaler: dict[str, Any]
     random: list[dict[str, Any]]
     options: dict[str, Any]
+    average: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, path: Path) -> "RunState":
@@ -63,12 +65,12 @@ class RunState:
         """
         stored = checkpoint.extra.get("training")
         names = {field.name for field in fields(cls)}
-        if not isinstance(stored, Mapping) or not names <= set(stored):
+        if not isinstance(stored, Mapping) or not names - {"average"} <= set(stored):
             raise CheckpointError(
                 f"{path} has weights, but not the state of a run: --resume takes a last.pth of "
                 "this version. To start a new run from its weights, use --saved_model."
             )
-        return cls(**{name: stored[name] for name in names})
+        return cls(**{name: stored[name] for name in names & set(stored)})
 
 
 def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> None:

@@ -1,18 +1,22 @@
 """One training step: losses over all ranks, gradient, clipping, optimizer, schedule."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from engine.distributed import Process
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Part = tuple[Tensor, Mapping[str, Tensor]]  # images [B, C, H, W] in [0, 1], and targets by name
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,16 @@ class StepResult:
 
 
 class Stepper:
-    """Moves a model's weights, one batch at a time.
+    """Moves a model's weights, one step at a time.
 
     Args:
-        model: returns losses by name for images and targets; may be wrapped in DDP.
+        model: returns losses by name for images and targets.
         optimizer, schedule: stepped together.
         grad_clip: largest total L2 norm of the gradient.
         process: for sums over the ranks.
         amp: off, bf16 or fp16: type of the matrix products.
         weights: of losses in the sum, by name; 1 for those not named.
+        wrapped: the model as it is run, in DDP or compiled; None for itself.
 
     """
 
@@ -57,50 +62,44 @@ class Stepper:
         process: Process,
         amp: str = "off",
         weights: Mapping[str, float] | None = None,
+        wrapped: nn.Module | None = None,
     ):
         self.weights = dict(weights or {})
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.grad_clip, self.process = grad_clip, process
+        self._wrapped = model if wrapped is None else wrapped
         self._amp_type = AMP_TYPES[amp]
         self._scaler = torch.amp.GradScaler(process.device.type, enabled=amp == "fp16")
         self._buffers = list(model.buffers())
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def __call__(
-        self, images: Tensor, targets: Mapping[str, Tensor], stop: bool = False
-    ) -> StepResult:
-        """Take a step.
+    def __call__(self, parts: Sequence[Part], stop: bool = False) -> StepResult:
+        """Take a step on a batch, which comes in parts where it is too large for the memory.
 
         Args:
-            images: [B, C, H, W] in [0, 1].
-            targets: what the model learns from, by name.
+            parts: of the batch, one or more; the step is that of all of them in one.
             stop: this rank was asked to stop, which all are to know.
 
         """
         # A forward pass moves the statistics of BatchNorm, which a NaN would spoil for good.
         before = [buffer.clone() for buffer in self._buffers]
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(
-            images.device.type, dtype=self._amp_type, enabled=self._amp_type is not None
-        ):
-            losses = self.model(images, targets)
-        # A mean over each rank's own positions would weigh them by how short their words are.
-        counts = self.process.total(torch.stack([loss.count for loss in losses.values()]))
-        shares = [
-            loss.total / count.clamp(min=1)
-            for loss, count in zip(losses.values(), counts, strict=True)
-        ]
-        weights = [self.weights.get(name, 1.0) for name in losses]
-        # Those of weight 0 too: DDP wants a gradient for everything that is trained.
-        total = sum(weight * share for weight, share in zip(weights, shares, strict=True))
-        # DDP averages gradients over the ranks; the sum is wanted.
-        self._scaler.scale(total * self.process.world_size).backward()
+        # A mean over each rank's and part's own positions would weigh them by how short their
+        # words are.
+        found = [self.model.loss_counts(targets) for _, targets in parts]
+        names = list(found[0])
+        counts = torch.stack([sum(own[name] for own in found) for name in names])
+        counts = self.process.total(counts).clamp(min=1)
+        weights = counts.new_tensor([self.weights.get(name, 1.0) for name in names])
+        shares = torch.zeros_like(counts)
+        for number, part in enumerate(parts, start=1):
+            shares += self._backward(part, names, weights, counts, last=number == len(parts))
         self._scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.grad_clip)
         # The wish to stop goes along with what is summed anyway.
-        summed = [share.detach() for share in shares]
-        summed.append(torch.tensor(float(stop), device=images.device))
-        *means, stopping = self.process.total(torch.stack(summed)).tolist()
+        summed = torch.cat([shares, shares.new_tensor([float(stop)])])
+        *means, stopping = self.process.total(summed).tolist()
+        weights = weights.tolist()
         total = sum(mean * weight for mean, weight in zip(means, weights, strict=True))
         # fp16's scaler leaves out steps and lowers its scale by itself, which is no fault. All the
         # ranks see the same: means are over all of them, and DDP has summed the gradients.
@@ -114,12 +113,30 @@ class Stepper:
         self._scaler.update()
         self.schedule.step()
         return StepResult(
-            {n: m for n, m, w in zip(losses, means, weights, strict=True) if w},
+            {n: m for n, m, w in zip(names, means, weights, strict=True) if w},
             total,
             float(norm),
             skipped,
             stopping > 0,
         )
+
+    def _backward(
+        self, part: Part, names: Sequence[str], weights: Tensor, counts: Tensor, last: bool
+    ) -> Tensor:
+        """Add a part's gradient; its share of each loss's mean."""
+        images, targets = part
+        waits = isinstance(self._wrapped, DistributedDataParallel) and not last
+        with self._wrapped.no_sync() if waits else nullcontext():
+            with torch.autocast(
+                images.device.type, dtype=self._amp_type, enabled=self._amp_type is not None
+            ):
+                losses = self._wrapped(images, targets)
+            shares = torch.stack([losses[name].total for name in names]) / counts
+            # Those of weight 0 too: DDP wants a gradient for everything that is trained. DDP
+            # averages gradients over the ranks; the sum is wanted.
+            total = (weights * shares).sum() * self.process.world_size
+            self._scaler.scale(total).backward()
+        return shares.detach()
 
     def state(self) -> dict[str, dict[str, Any]]:
         """States of optimizer, schedule and scaler, of plain values and tensors."""

@@ -1,34 +1,32 @@
-"""The training loop: batches, steps, validation, checkpoints, and what it says meanwhile."""
+"""The training loop: batches, steps, states to go on from, and what it says meanwhile."""
 
 import json
-import math
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
-from dataset import Batch, RecordSet, TrainingDataset, surviving_batches
+from dataset import Batch, TrainingDataset, surviving_batches
 from engine.distributed import Process
-from engine.evaluation import Evaluator, SetScore, merge_scores, to_device
+from engine.evaluation import to_device
 from engine.memory import BatchTooLargeError, fitting_batch
+from engine.meter import Meter
+from engine.metrics import Metrics
 from engine.optimization import Optimization
 from engine.progress import Progress, RunLog
-from engine.report import table
 from engine.run_folder import RunFolder
 from engine.run_state import RunState, plain_options, random_states, restore_random, save_state
-from engine.step import AMP_TYPES, Stepper, StepResult
+from engine.step import AMP_TYPES, Part, Stepper, StepResult
 from engine.stopping import StopRequest
+from engine.validation import Validation
+from engine.weight_average import WeightAverage
 from lmdb_file import DataError
-from models.checkpoint import save_checkpoint
 from text import Codec
 
 PASSED_OVER_SHOWN = 20
@@ -52,6 +50,7 @@ class Plan:
         most_skipped: steps in a row with a loss that is no number, after which a run ends.
         amp: off, bf16 or fp16.
         loss_weights: weights in the sum, by the loss's name; 1 for those not named.
+        accumulate: batches of the loader that make a step together.
 
     """
 
@@ -62,6 +61,7 @@ class Plan:
     most_skipped: int = 20
     amp: str = "off"
     loss_weights: Mapping[str, float] = field(default_factory=dict)
+    accumulate: int = 1
 
 
 class Trainer:
@@ -69,111 +69,93 @@ class Trainer:
 
     Args:
         model: a recognizer, on the process's device, not wrapped.
+        wrapped: what is run in its place, see `run_form`.
         codecs: its label codecs.
-        evaluator: scores the same model.
-        validation_sets: by name.
+        validation: scores it.
         process: rank and device.
         folder: of the run; used by the first rank only.
         log: says what happens.
+        metrics: the first rank's.
         options: of the command line, kept in the states.
         state: to go on from; None starts anew.
+        average: follows the weights; None for none.
 
     Attributes:
         skipped: steps whose loss or gradient was no finite number.
         stopped: the signal that ended the run early; None where it came to its end.
-        history: (iteration, accuracy in percent by granularity and fused) of every validation.
 
     """
 
     def __init__(
         self,
         model: nn.Module,
+        wrapped: nn.Module,
         codecs: Mapping[str, Codec],
         plan: Plan,
-        evaluator: Evaluator,
-        validation_sets: Mapping[str, RecordSet],
+        validation: Validation,
         process: Process,
         folder: RunFolder,
         log: RunLog,
+        metrics: Metrics | None = None,
         options: Mapping[str, Any] | None = None,
         state: RunState | None = None,
+        average: WeightAverage | None = None,
     ):
-        self.model, self.codecs, self.plan = model, codecs, plan
-        self.evaluator, self.validation_sets = evaluator, validation_sets
-        self.process, self.folder, self.log = process, folder, log
+        self.model, self.codecs, self.plan, self.validation = model, codecs, plan, validation
+        self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
         self._options = plain_options(options or {})
         self.stopped: str | None = None
-        self.best_accuracy = state.best_accuracy if state else -1.0
-        self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
         self.passed_over = 0
         self.skipped = state.skipped if state else 0
         self._skipped_in_a_row = 0
         self._passed_over_before = state.passed_over if state else 0
         self._first = state.iteration if state else 0
-        # On CPUs the fused kernel's backward pass is slower than plain products: a step of
-        # mgp_str_mini at batch 64 takes 1.4 times as long.
-        model.fuse_attention(process.device.type == "cuda")
-        # Convolutions want it, on tensor cores and on CPUs: a step of acds_str_tiny in bf16 takes
-        # half as long.
-        model.to(memory_format=torch.channels_last)
-        wrapped = model
-        if process.world_size > 1:
-            on_gpu = process.device.type == "cuda"
-            wrapped = DistributedDataParallel(
-                model, device_ids=[process.device.index] if on_gpu else None
-            )
         optimizer, schedule = plan.optimization.build(model)
         self._step = Stepper(
-            wrapped,
+            model,
             optimizer,
             schedule,
             plan.optimization.grad_clip,
             process,
             plan.amp,
             plan.loss_weights,
+            wrapped,
         )
+        self._average = average
         if state is not None:
             self._step.restore(state.optimizer, state.schedule, state.scaler)
+            if average is not None and state.average is not None:
+                average.restore(state.average)
         self._random = state.random if state else None
-        # What an interrupted run drew beyond its state is drawn again.
-        board = partial(SummaryWriter, str(folder.tensorboard), purge_step=self._first + 1)
-        self._board = board() if process.is_main else None
 
     def run(self, loader: DataLoader) -> float:
         """Train to the end, or until a signal; returns the best validation accuracy in percent."""
         iterations = self.plan.optimization.iterations
         save_interval = self.plan.save_interval or self.plan.validation_interval
-        expected = sum(loader.batch_sampler.counts)
-        meter = _Meter(self.process.world_size)
+        meter = Meter(self.process.world_size)
         progress = Progress(iterations, "train", self.log, done=self._first)
         if self._random is not None and not restore_random(self._random, self.process):
             self.log("warning: rank without random states of its own (more ranks than before)")
         if self._first >= iterations:
             self.log(f"nothing is left to train: --num_iter {iterations:,} is reached")
         with StopRequest() as request, closing(progress):
-            batches = surviving_batches(loader, self.log)
+            drawn = self._draws(loader)
             for iteration in range(self._first + 1, iterations + 1):
                 self.model.train()
-                waited = time.monotonic()
-                batch = next(batches)
-                waited = time.monotonic() - waited
-                self._report_passed_over(batch.passed_over)
-                if len(batch.texts) < expected:
-                    raise DataError(
-                        f"No usable record was found for {expected - len(batch.texts)} of the "
-                        f"{expected} images of a batch; {len(batch.passed_over)} were passed over, "
-                        f"the last: {batch.passed_over[-1]}. tools/check_data.py tells what is "
-                        "wrong with a data set."
-                    )
-                images = to_device(batch.images, self.process.device)
-                result = self._take_step(images, self._targets(batch), request.asked is not None)
-                self._count_skipped(iteration, result, batch, loader.dataset)
-                meter.add(len(batch.texts), waited, result)
+                started = time.monotonic()
+                batches = next(drawn)
+                waited = time.monotonic() - started
+                for batch in batches:
+                    self._report_passed_over(batch.passed_over)
+                result = self._take_step(self._parts(batches), request.asked is not None)
+                stepped = time.monotonic() - started - waited
+                self._count_skipped(iteration, result, batches, loader.dataset)
+                meter.add(sum(len(batch.texts) for batch in batches), waited, stepped, result)
                 progress.update(1, **meter.shown())
                 self._write_step(iteration, result, meter)
                 at_end = iteration == iterations
                 if iteration % self.plan.validation_interval == 0 or at_end:
-                    self._validate(iteration)
+                    self._validate(iteration, at_end)
                     meter.restart()
                 if iteration % save_interval == 0 or at_end or result.stop:
                     self._save(iteration, loader)
@@ -181,33 +163,76 @@ class Trainer:
                 if result.stop and not at_end:
                     self.stopped = request.asked or "another rank"
                     break
-        if self._board is not None:
-            self._board.close()
         passed_over = self._total_passed_over()
         if passed_over:
             self.log(f"{passed_over:,} times a record was passed over during training")
         if self.skipped:
             self.log(f"{self.skipped:,} steps were skipped: loss or gradient was no finite number")
-        return self.best_accuracy
+        return self.validation.best_accuracy
 
-    def _take_step(self, images: Tensor, targets: dict[str, Tensor], stop: bool) -> StepResult:
+    def rehearse(self, loader: DataLoader, steps: int = 3) -> float:
+        """Take a few steps and score nothing: seconds that a step takes once it is warm."""
+        drawn = self._draws(loader)
+        for _ in range(steps):
+            started = time.monotonic()
+            result = self._take_step(self._parts(next(drawn)), stop=False)
+        self.log(f"rehearsed {steps} steps, loss {result.total:.4f}")
+        return time.monotonic() - started
+
+    def _draws(self, loader: DataLoader) -> Iterator[list[Batch]]:
+        """The batches of each step.
+
+        Raises:
+            DataError: no usable record for a whole batch.
+
+        """
+        expected = sum(loader.batch_sampler.counts)
+        batches = surviving_batches(loader, self.log)
+        while True:
+            drawn = list(islice(batches, self.plan.accumulate))
+            for batch in drawn:
+                if len(batch.texts) < expected:
+                    raise DataError(
+                        f"No usable record was found for {expected - len(batch.texts)} of the "
+                        f"{expected} images of a batch; {len(batch.passed_over)} were passed over, "
+                        f"the last: {batch.passed_over[-1]}. tools/check_data.py tells what is "
+                        "wrong with a data set."
+                    )
+            yield drawn
+
+    def _parts(self, batches: Sequence[Batch]) -> list[Part]:
+        return [
+            (to_device(batch.images, self.process.device), self._targets(batch))
+            for batch in batches
+        ]
+
+    def _take_step(self, parts: Sequence[Part], stop: bool) -> StepResult:
         try:
-            return self._step(images, targets, stop)
+            result = self._step(parts, stop)
         except torch.OutOfMemoryError as error:
             reason = str(error).splitlines()[0]
+        else:
+            if self._average is not None and not result.skipped:
+                self._average.update(self.model)
+            return result
         # Outside of the handler, whose traceback keeps the step's tensors.
         if self.process.world_size > 1:  # other ranks wait for this one's gradients
             cure = "lower --batch_size, which is that of each process"
         else:
-            fits = fitting_batch(self.model, images, targets, AMP_TYPES[self.plan.amp])
+            fits = fitting_batch(self.model, *parts[0], AMP_TYPES[self.plan.amp])
             cure = f"{fits} images fit: use --batch_size {fits}" if fits else "not one image fits"
         raise BatchTooLargeError(
-            f"The memory of {self.process.device} does not hold a step of {len(images)} images "
-            f"({reason}): {cure}, or --amp bf16."
+            f"The memory of {self.process.device} does not hold a step of {len(parts[0][0])} "
+            f"images ({reason}): {cure}, or --amp bf16. --accumulate makes one step of several "
+            "batches."
         )
 
     def _count_skipped(
-        self, iteration: int, result: StepResult, batch: Batch, dataset: TrainingDataset
+        self,
+        iteration: int,
+        result: StepResult,
+        batches: Sequence[Batch],
+        dataset: TrainingDataset,
     ) -> None:
         """Write down a step that was skipped, and end a run in which there are too many."""
         if not result.skipped:
@@ -221,7 +246,7 @@ class Trainer:
             "loss": str(result.total),
             "gradient_norm": str(result.gradient_norm),
             "losses": {name: str(value) for name, value in result.losses.items()},
-            "records": [dataset.name_of(record) for record in batch.records],
+            "records": [dataset.name_of(record) for b in batches for record in b.records],
         }
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(found) + "\n")
@@ -244,20 +269,22 @@ class Trainer:
         passed_over = self._total_passed_over()
         if not self.process.is_main:
             return
-        consumed = loader.batch_sampler.consumed_after(iteration - self._first)
+        batches = (iteration - self._first) * self.plan.accumulate
+        consumed = loader.batch_sampler.consumed_after(batches)
         state = RunState(
             iteration=iteration,
             streams=[
                 {"name": source.name, "identity": source.identity, "consumed": images}
                 for source, images in zip(loader.dataset.sources, consumed, strict=True)
             ],
-            best_accuracy=self.best_accuracy,
-            history=self.history,
+            best_accuracy=self.validation.best_accuracy,
+            history=self.validation.history,
             passed_over=passed_over,
             skipped=self.skipped,
             optimization=asdict(self.plan.optimization),
             random=random,
             options=self._options,
+            average=self._average.state() if self._average else None,
             **self._step.state(),
         )
         try:
@@ -288,42 +315,16 @@ class Trainer:
             if self.passed_over <= PASSED_OVER_SHOWN:
                 self.log(f"passed over: {line}")
 
-    def _validate(self, iteration: int) -> None:
+    def _validate(self, iteration: int, at_end: bool) -> None:
         self.process.share_buffers(self.model)
-        scores = [self.evaluator(name, s) for name, s in self.validation_sets.items()]
-        summed = merge_scores("all", scores)
-        accuracy = {column: summed.accuracy(column) for column in summed.correct}
-        self.history.append((iteration, accuracy))
-        best = max(accuracy.values())
-        if not self.process.is_main:
-            self.best_accuracy = max(self.best_accuracy, best)
-            return
-        self._say(iteration, scores, accuracy)
-        extra = {"iteration": iteration, "accuracy": accuracy}
-        save_checkpoint(self.folder.iteration(iteration), self.model, **extra)
-        if best > self.best_accuracy:
-            self.best_accuracy = best
-            save_checkpoint(self.folder.best, self.model, **extra)
-            self.log(f"best so far ({best:.2f}%): {self.folder.best}")
-
-    def _say(
-        self, iteration: int, scores: Sequence[SetScore], accuracy: Mapping[str, float]
-    ) -> None:
-        self.log(f"\nvalidation after iteration {iteration:,}\n{table(scores)}")
-        shown = "  ".join(f"{name} {value:.2f}%" for name, value in accuracy.items())
-        self.log(f"all validation images: {shown}")
-        skipped = {n: getattr(c, "unlearnable", 0) for n, c in self.codecs.items()}
-        for name, count in skipped.items():
+        self.validation(iteration, at_end)
+        unlearnable = {n: getattr(c, "unlearnable", 0) for n, c in self.codecs.items()}
+        for name, count in unlearnable.items():
             if count:
                 self.log(f"{count:,} labels so far could not be learned by {name} (on this rank)")
-        found = {f"validation/{name}_accuracy": value for name, value in accuracy.items()}
-        for score in scores:
-            for name in score.correct:
-                found[f"validation/{score.name}/{name}_accuracy"] = score.accuracy(name)
-        self._write_metrics(iteration, found)
 
-    def _write_step(self, iteration: int, result: StepResult, meter: "_Meter") -> None:
-        if self._board is None or iteration % METRICS_INTERVAL:
+    def _write_step(self, iteration: int, result: StepResult, meter: Meter) -> None:
+        if self._metrics is None or iteration % METRICS_INTERVAL:
             return
         found = {f"train/{name}": value for name, value in result.losses.items()} | {
             "train/loss": result.total,
@@ -331,57 +332,7 @@ class Trainer:
             "train/learning_rate": self._step.optimizer.param_groups[0]["lr"],
             "train/images_per_s": meter.images_per_s,
             "train/data_wait_share": meter.data_wait_share,
+            "train/loop_share": meter.loop_share,
             "train/skipped_steps": self.skipped,
         }
-        self._write_metrics(iteration, found)
-
-    def _write_metrics(self, iteration: int, found: Mapping[str, float]) -> None:
-        """To TensorBoard, and as a line of JSON."""
-        for name, value in found.items():
-            self._board.add_scalar(name, value, iteration)
-        # JSON knows no NaN.
-        known = {name: value if math.isfinite(value) else None for name, value in found.items()}
-        with self.folder.metrics.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"iteration": iteration, **known}) + "\n")
-
-
-class _Meter:
-    """Loss and speed over the last steps."""
-
-    def __init__(self, world_size: int, window: int = 100):
-        self._world_size = world_size
-        self._steps: deque[tuple[float, int, float, StepResult]] = deque(maxlen=window)
-        self.restart()
-
-    def restart(self) -> None:
-        """Start timing anew, after something that is not training."""
-        self._last = time.monotonic()
-
-    def add(self, images: int, waited: float, result: StepResult) -> None:
-        now = time.monotonic()
-        self._steps.append((now - self._last, images, waited, result))
-        self._last = now
-
-    @property
-    def images_per_s(self) -> float:
-        """Images a second, of all ranks together."""
-        seconds = sum(s[0] for s in self._steps)
-        return self._world_size * sum(s[1] for s in self._steps) / max(seconds, 1e-9)
-
-    @property
-    def data_wait_share(self) -> float:
-        """Share of the time spent waiting for the loader."""
-        return sum(s[2] for s in self._steps) / max(sum(s[0] for s in self._steps), 1e-9)
-
-    def shown(self) -> dict[str, str]:
-        """Values for the progress line."""
-        results = [s[3] for s in self._steps]
-        means = {"loss": sum(r.total for r in results) / len(results)}
-        if len(results[0].losses) > 1:
-            for name in results[0].losses:
-                means[name] = sum(r.losses[name] for r in results) / len(results)
-        return {
-            **{name: f"{mean:.4f}" for name, mean in means.items()},
-            "images/s": f"{self.images_per_s:.0f}",
-            "data-wait": f"{self.data_wait_share:.0%}",
-        }
+        self._metrics.write(iteration, found)

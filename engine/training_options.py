@@ -12,6 +12,7 @@ from engine.argument_types import (
     weight,
     whole,
 )
+from engine.freezing import scope
 from engine.optimization import SCHEDULES
 from engine.step import AMP_TYPES
 from engine.stream_options import add_stream_options
@@ -38,6 +39,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "synthetic alone (default: none)",
     )
     group.add_argument("--valid_data", required=True, help="folder with the validation LMDBs")
+    group.add_argument(
+        "--eval_data",
+        help="folder with LMDBs that are scored for the best weights and at the end, and decide on "
+        "nothing (default: none)",
+    )
     group.add_argument(
         "--select_data",
         default="MJ-ST",
@@ -106,6 +112,24 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--keep_last", type=positive, default=2, help="how many such states to keep (default: 2)"
     )
     group.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="check options, data and memory, take a few steps, tell how long the run would take, "
+        "and write nothing (default: off)",
+    )
+    group.add_argument(
+        "--timeout",
+        type=above_zero,
+        default=30.0,
+        help="minutes that a process waits for the others before it ends with an error "
+        "(default: 30)",
+    )
+    group.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="also log to this project of Weights & Biases; needs the wandb package (default: no)",
+    )
+    group.add_argument(
         "--bpe_vocabulary", help="tokenizers JSON file for BPE (default: GPT-2's, in assets/)"
     )
     group.add_argument(
@@ -124,8 +148,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--freeze",
-        action="store_true",
-        help="don't train the extractor's part that draws core areas (default: off)",
+        nargs="*",
+        type=scope,
+        metavar="SCOPE",
+        help="don't train these parts: guided (the extractor's part that draws core areas; also "
+        "without a value), stem, blocks:N (stem and first N blocks), encoder, heads (default: "
+        "train all)",
     )
     group.add_argument(
         "--core_area_form",
@@ -208,6 +236,20 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="largest L2 norm of the gradient, above 0 (default: 5)",
     )
     group.add_argument(
+        "--accumulate",
+        type=positive,
+        default=1,
+        help="batches that make a step together, where one of --batch_size is all that the memory "
+        "holds (default: 1)",
+    )
+    group.add_argument(
+        "--ema",
+        type=decay,
+        metavar="DECAY",
+        help="validate and keep a moving average of the weights, as in 0.9999; 0 to below 1 "
+        "(default: off)",
+    )
+    group.add_argument(
         "--max_skipped",
         type=positive,
         default=20,
@@ -234,6 +276,17 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         choices=list(AMP_TYPES),
         default="off",
         help="type of the matrix products (default: off, that is fp32)",
+    )
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile the model; the first steps take minutes (default: off)",
+    )
+    group.add_argument(
+        "--channels_last",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="memory layout with channels side by side, which convolutions want (default: on)",
     )
 
     group = parser.add_argument_group(

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from models.config import ModelConfig
 from models.mgp_str import A3Decoding
 from models.outputs import Outputs
-from models.supervision import core_area_losses
+from models.supervision import core_area_counts, core_area_losses
 from modules.acds_encoder import AcdsEncoder
 from modules.atd import ATD
-from modules.losses import LossSum, cross_entropy
+from modules.losses import LossSum, cross_entropy, label_count
 
 
 def _encoder_arguments(config: ModelConfig) -> dict:
@@ -80,6 +80,11 @@ class AcdsStr(AcdsEncoder):
         weights = self.char_tokenLearner.token_weights().abs()
         weights = (weights / weights.sum(-1, keepdim=True)).expand(len(images), -1, -1)
         return Outputs.of(self.config, encoding, {"char": logits}, {"char": weights})
+
+    def loss_counts(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each loss of `forward` counts, by name, without a forward pass."""
+        counts = {"char_loss": label_count(targets["char"], self.pad_ids["char"])}
+        return counts | core_area_counts(self.config, targets)
 
 
 class AcdsMgpStr(A3Decoding, AcdsEncoder):

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.outputs import Outputs
-from models.supervision import core_area_losses
+from models.supervision import core_area_counts, core_area_losses
 from modules.a3 import A3
 from modules.core_area import CoreAreaHead
-from modules.losses import LossSum, head_cross_entropy
+from modules.losses import LossSum, head_cross_entropy, label_count
 from modules.vit import Encoding, ViTEncoder
 
 
@@ -61,6 +61,14 @@ class A3Decoding:
                 self.label_smoothing,
             )
         return losses | core_area_losses(self.config, encoding, targets, attention["char"])
+
+    def loss_counts(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each loss of `forward` counts, by name, without a forward pass."""
+        counts = {
+            f"{name}_loss": label_count(targets[name], self.pad_ids[name])
+            for name in self.config.granularities
+        }
+        return counts | core_area_counts(self.config, targets)
 
     def decode(self, tokens: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Tokens [B, 1 + N, D] -> logits [B, T, classes] and attention [B, T, 1 + N] by name."""

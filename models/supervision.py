@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from models.config import ModelConfig
-from modules.core_area import core_area_loss
-from modules.losses import LossSum, attention_guidance
+from modules.core_area import core_area_count, core_area_loss
+from modules.losses import LossSum, attention_guidance, guidance_count
 from modules.vit import Encoding
 
 
@@ -42,3 +42,17 @@ def core_area_losses(
             char_attention, core_area, counted, (config.patch_height, config.patch_width)
         )
     return losses
+
+
+def core_area_counts(config: ModelConfig, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the losses of `core_area_losses` count, by their names, from the targets alone."""
+    if "core_area" not in targets:
+        return {}
+    core_area, counted = targets["core_area"], targets["has_core_area"]
+    counts = {}
+    if config.has_extractor or config.core_area_head:
+        counts["core_area_loss"] = core_area_count(core_area, counted)
+    if config.family != "acds-str":  # whose decoder has no A3 attention
+        patch_size = (config.patch_height, config.patch_width)
+        counts["guidance_loss"] = guidance_count(core_area, counted, config.positions, patch_size)
+    return counts

@@ -44,9 +44,13 @@ def core_area_loss(raw: Tensor, core_area: Tensor, counted: Tensor, form: str) -
         clamped = raw.clamp(LOWEST, HIGHEST)
         log_inside, log_outside = clamped.log(), (1 - clamped).log()
     loss = -(FOREGROUND_WEIGHT * inside * log_inside + (1 - inside) * log_outside)
-    weight = counted.to(torch.float32)
-    pixels = raw[0].numel() if len(raw) else 0
-    return LossSum((loss.flatten(1).sum(1) * weight).sum(), weight.sum() * pixels)
+    total = (loss.flatten(1).sum(1) * counted.to(torch.float32)).sum()
+    return LossSum(total, core_area_count(core_area, counted))
+
+
+def core_area_count(core_area: Tensor, counted: Tensor) -> Tensor:
+    """How many pixels `core_area_loss` counts, as float32."""
+    return counted.to(torch.float32).sum() * core_area.shape[1:].numel()
 
 
 class CoreAreaHead(nn.Module):

@@ -42,7 +42,7 @@ def head_cross_entropy(
     """
     counted = targets != pad_id
     total = linear_cross_entropy(head, features[counted], targets[counted], smoothing)
-    return LossSum(total, counted.sum().to(torch.float32))
+    return LossSum(total, label_count(targets, pad_id))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int, smoothing: float = 0.0) -> LossSum:
@@ -59,7 +59,12 @@ def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int, smoothing: float
     total = F.cross_entropy(
         logits[counted].float(), targets[counted], reduction="sum", label_smoothing=smoothing
     )
-    return LossSum(total, counted.sum().to(torch.float32))
+    return LossSum(total, label_count(targets, pad_id))
+
+
+def label_count(targets: Tensor, pad_id: int) -> Tensor:
+    """How many positions a cross entropy counts, as float32."""
+    return (targets != pad_id).sum().to(torch.float32)
 
 
 def attention_guidance(
@@ -79,18 +84,32 @@ def attention_guidance(
         patch_size: pixels of a token, rows and columns.
 
     """
-    positions = attention.shape[1]
+    wanted, valid = _wanted_attention(core_area, counted, attention.shape[1], patch_size)
+    log_attention = attention[:, 1:, 1:].float().clamp(min=1e-12).log()
+    divergence = (torch.xlogy(wanted, wanted) - wanted * log_attention).sum(-1)
+    return LossSum((divergence * valid).sum(), valid.sum())
+
+
+def guidance_count(
+    core_area: Tensor, counted: Tensor, positions: int, patch_size: tuple[int, int]
+) -> Tensor:
+    """How many positions `attention_guidance` counts, as float32."""
+    return _wanted_attention(core_area, counted, positions, patch_size)[1].sum()
+
+
+def _wanted_attention(
+    core_area: Tensor, counted: Tensor, positions: int, patch_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Attention [B, T - 1, N] of positions 1 to T - 1, and which of them count, 0 or 1."""
     numbers = core_area[:, 0].to(torch.int64).clamp(max=positions)
     # Pixels of each character in each patch, by counting.
     rows, columns = numbers.shape[1] // patch_size[0], numbers.shape[2] // patch_size[1]
     patches = numbers.unflatten(2, (columns, patch_size[1])).unflatten(1, (rows, patch_size[0]))
     patches = patches.transpose(2, 3).flatten(3).flatten(1, 2)  # [B, N, pixels of a patch]
-    covered = attention.new_zeros(*patches.shape[:2], positions + 1, dtype=torch.float32)
+    shape = (*patches.shape[:2], positions + 1)
+    covered = torch.zeros(shape, dtype=torch.float32, device=core_area.device)
     covered.scatter_add_(2, patches, torch.ones_like(patches, dtype=torch.float32))
-    covered = covered[:, :, 1:positions].transpose(1, 2)  # [B, T - 1, N]: positions 1 to T - 1
+    covered = covered[:, :, 1:positions].transpose(1, 2)
     sums = covered.sum(-1, keepdim=True)
-    wanted = covered / sums.clamp(min=1)
-    log_attention = attention[:, 1:, 1:].float().clamp(min=1e-12).log()
-    divergence = (torch.xlogy(wanted, wanted) - wanted * log_attention).sum(-1)
     valid = ((sums[..., 0] > 0) & counted[:, None]).to(torch.float32)
-    return LossSum((divergence * valid).sum(), valid.sum())
+    return covered / sums.clamp(min=1), valid

@@ -1,7 +1,6 @@
 """What benches of several paths share: a process for each, and this machine's product rate."""
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -32,13 +31,6 @@ def wait_for(device: str) -> None:
     """Wait until a GPU has done what it was given."""
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def peak_mib(device: str = "cpu") -> float:
-    """Largest memory so far, of this process or on the GPU, in MiB."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def serve(work: Callable[[], dict[str, Any]]) -> None:

@@ -24,11 +24,12 @@ from PIL import Image
 
 from engine.argument_types import positive
 from engine.flops import count_flops
+from engine.memory import peak_mib
 from engine.report import markdown
 from models import create_model, list_models
 from models.reading_path import reading_path
 from reading import Reader
-from tools.bench_process import DTYPES, BenchProcess, matrix_rate, peak_mib, save_rows, serve
+from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows, serve
 
 PATHS = ("plain", "fast")
 SHAPE = (3, 32, 128)

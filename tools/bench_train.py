@@ -27,8 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.argument_types import positive
 from engine.distributed import Process
+from engine.memory import peak_mib
 from engine.optimization import Optimization
 from engine.report import markdown
+from engine.run_form import run_form
 from engine.step import Stepper
 from models import config_codecs, create_model, list_models
 from models.mgp_str import A3Decoding
@@ -38,7 +40,6 @@ from tools.bench_process import (
     DTYPES,
     BenchProcess,
     matrix_rate,
-    peak_mib,
     save_rows,
     serve,
     wait_for,
@@ -134,12 +135,14 @@ def fast_step(
     model: nn.Module, weights: Mapping[str, float], dtype: str, device: str
 ) -> Callable[[Tensor, Mapping[str, Tensor]], Any]:
     """The training loop's step, with what the loop sets up for it."""
-    model.fuse_attention(device == "cuda")
-    model.to(memory_format=torch.channels_last)
-    optimization = Optimization()
     process = Process(0, 0, 1, torch.device(device))
+    wrapped = run_form(model, process)
+    optimization = Optimization()
     optimizer, schedule = optimization.build(model)
-    return Stepper(model, optimizer, schedule, optimization.grad_clip, process, AMP[dtype], weights)
+    step = Stepper(
+        model, optimizer, schedule, optimization.grad_clip, process, AMP[dtype], weights, wrapped
+    )
+    return lambda images, targets: step([(images, targets)])
 
 
 def loss_weights(model: nn.Module) -> dict[str, float]:

@@ -29,7 +29,7 @@ def test_thirty_steps(fixtures, reference, fused_attention):
     images = torch.from_numpy(reference.reference_input())
     step = reference_stepper(model)
     for expected in log:
-        result = step(images, targets)
+        result = step([(images, targets)])
         assert result.total == pytest.approx(expected["total"], rel=1e-3)
         assert result.gradient_norm == pytest.approx(expected["grad_norm"], rel=1e-3)
         for name in ("char", "bpe", "wp"):
@@ -45,12 +45,12 @@ def test_a_loss_that_is_not_a_number_leaves_weights_and_statistics_alone():
     targets = {n: torch.from_numpy(c.encode_batch(["ab"])) for n, c in codecs.items()}
     step = reference_stepper(model)
     good = torch.rand(1, 3, 32, 128)
-    assert not step(good, targets).skipped
+    assert not step([(good, targets)]).skipped
     before = {n: v.clone() for n, v in model.state_dict().items()}
-    assert step(torch.full((1, 3, 32, 128), torch.nan), targets).skipped
+    assert step([(torch.full((1, 3, 32, 128), torch.nan), targets)]).skipped
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
-    result = step(good, targets)
+    result = step([(good, targets)])
     assert not result.skipped and 0 < result.total < 100
 
 
@@ -63,7 +63,7 @@ def one_step(amp: str = "off", **changes):
     optimization = Optimization(optimizer="sgd", lr=1.0, beta1=0.0, **changes)
     optimizer, schedule = optimization.build(model)
     step = Stepper(model, optimizer, schedule, optimization.grad_clip, ALONE, amp)
-    result = step(torch.rand(2, 3, 32, 128), targets)
+    result = step([(torch.rand(2, 3, 32, 128), targets)])
     moved = sum(float((p.detach() - before[n]).square().sum()) for n, p in model.named_parameters())
     return result, moved**0.5
 

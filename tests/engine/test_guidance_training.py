@@ -53,9 +53,14 @@ def take_step(process, form, images, targets):
     optimization = Optimization(optimizer="sgd", lr=0.5, beta1=0.0)
     weights = {"core_area_loss": 0.5, "guidance_loss": 0.2}
     step = Stepper(
-        wrapped, *optimization.build(model), optimization.grad_clip, process, weights=weights
+        model,
+        *optimization.build(model),
+        optimization.grad_clip,
+        process,
+        weights=weights,
+        wrapped=wrapped,
     )
-    results = [step(images, targets) for _ in range(2)]
+    results = [step([(images, targets)]) for _ in range(2)]
     return [vars(r) for r in results], model.state_dict()
 """
 

@@ -63,12 +63,11 @@ def test_the_batch_that_fits_is_found(limited, most, fits):
 )
 def test_a_run_ends_with_the_cure(limited, tmp_path, monkeypatch, process, cure):
     model = limited(5)
-    monkeypatch.setattr("engine.training.DistributedDataParallel", lambda model, **_: model)
     monkeypatch.setattr(Process, "total", lambda _, values: values)
     folder, log = RunFolder(tmp_path, "run"), RunLog(enabled=False)
     plan = Plan(Optimization(), validation_interval=1)
-    trainer = Trainer(model, config_codecs(model.config), plan, None, {}, process, folder, log)
+    trainer = Trainer(model, model, config_codecs(model.config), plan, None, process, folder, log)
     with pytest.raises(BatchTooLargeError, match=r"a step of 16 images \(CUDA out of memory") as e:
-        trainer._take_step(*batch(model, 16), False)
+        trainer._take_step([batch(model, 16)], False)
     assert cure in str(e.value)
-    assert not trainer._take_step(*batch(model, 4), False).skipped
+    assert not trainer._take_step([batch(model, 4)], False).skipped

@@ -316,7 +316,6 @@ def test_loss_weights(arguments, expected):
         (["--Transformer", "ACDS-STR-Base", "--bpe_weight", "1"], "acds_str_base lacks"),
         (["--Transformer", "ACDS-STR-Base", "--guidance_weight", "1"], "acds_mgp_str models have"),
         (["--Transformer", "char-str", "--char_weight", "0"], "nothing to learn"),
-        (["--freeze"], "mgp_str_base_patch4_3_32_128 has none"),
         (["--core_area_form", "sigmoid"], "does not; --is_mask_supervision gives"),
     ],
 )

@@ -1,0 +1,73 @@
+"""Parts of a model that fine-tuning leaves as they are."""
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+
+from torch import nn
+
+from engine.optimization import before_blocks, block_number
+
+SCOPES = ("guided", "stem", "blocks:N", "encoder", "heads")
+_HEADS = re.compile(r"(\w+_tokenLearner|(char|bpe|wp|core_area)_head|head)\.")
+
+
+class FreezeError(ValueError):
+    """A scope that a model does not have, or that leaves nothing to train."""
+
+
+def scope(text: str) -> str:
+    """A scope as the command line gives it, for argparse."""
+    if text in SCOPES or re.fullmatch(r"blocks:[1-9]\d*", text):
+        return text
+    raise ArgumentTypeError(f"must be one of {', '.join(SCOPES)} (as blocks:4), not {text}")
+
+
+def freeze(model: nn.Module, scopes: Sequence[str]) -> str:
+    """Stop training parts of a model; what was frozen, in words.
+
+    BatchNorm's running statistics go on, as in the reference.
+
+    Args:
+        model: a recognizer.
+        scopes: `guided` (what draws the core-area map of the ACDS extractor, but for layer 5 and
+            the last projection), `stem` (all before the blocks), `blocks:N` (the stem and the
+            first N blocks), `encoder` (all but A3 modules, decoders and heads), `heads`.
+
+    Raises:
+        FreezeError: a scope that the model does not have, or nothing is left to train.
+
+    """
+    before = _trained(model)
+    for name in scopes:
+        if name == "guided":
+            if not model.config.has_extractor:
+                raise FreezeError(
+                    f"--freeze guided is for the feature extractor of ACDS-STR; "
+                    f"{model.config.name} has none."
+                )
+            model.freeze_guided_part()
+            continue
+        count = int(name.partition(":")[2] or 0)
+        if count > len(model.blocks):
+            raise FreezeError(
+                f"--freeze {name}: {model.config.name} has {len(model.blocks)} blocks."
+            )
+        for parameter, value in model.named_parameters():
+            if _inside(parameter, name, count):
+                value.requires_grad_(False)
+    after = _trained(model)
+    if not after:
+        raise FreezeError(f"--freeze {' '.join(scopes)} leaves nothing to train.")
+    return f"frozen: {', '.join(scopes)} ({before - after:,} of {before:,} parameters)"
+
+
+def _inside(parameter: str, name: str, count: int) -> bool:
+    if name in ("heads", "encoder"):
+        return (name == "heads") == bool(_HEADS.match(parameter))
+    block = block_number(parameter)
+    return before_blocks(parameter) or (block is not None and block < count)
+
+
+def _trained(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,49 @@
+"""How long a run would take, and how much memory, found out before it starts."""
+
+import copy
+import time
+
+from torch.utils.data import DataLoader
+
+from dataset import RecordSet
+from engine.memory import peak_mib
+from engine.progress import duration
+from engine.training import Trainer
+
+SCORED = 256  # images of each validation set
+
+
+def rehearse(trainer: Trainer, loader: DataLoader) -> str:
+    """Take a few steps and score some images; what the whole run comes to, in words.
+
+    Args:
+        trainer: whose weights are of no use afterwards.
+        loader: of its batches.
+
+    """
+    plan, validation = trainer.plan, trainer.validation
+    step = trainer.rehearse(loader)
+    images = sum(loader.batch_sampler.counts) * plan.accumulate * trainer.process.world_size
+    scoring, total = 0.0, 0
+    for name, records in validation.sets.items():
+        started = time.monotonic()
+        some = _first(records, SCORED)
+        validation.evaluator(name, some)
+        share = len(records.numbers) / max(len(some.numbers), 1)
+        scoring += (time.monotonic() - started) * share
+        total += len(records.numbers)
+    iterations = plan.optimization.iterations
+    validations = -(-iterations // plan.validation_interval)
+    whole = duration(iterations * step + validations * scoring)
+    return (
+        f"dry run: {step:.3f} s a step ({images / step:.0f} images/s), {scoring:.1f} s for each of "
+        f"{validations:,} validations ({total:,} images); {iterations:,} iterations would take "
+        f"about {whole}; peak memory so far {peak_mib(trainer.process.device.type):,.0f} MiB; "
+        "nothing was written"
+    )
+
+
+def _first(records: RecordSet, number: int) -> RecordSet:
+    some = copy.copy(records)
+    some.numbers = records.numbers[:number]
+    return some

@@ -1,0 +1,157 @@
+"""Scores while training: which weights are the best, and how well they read every set."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from PIL import Image
+
+from attention_pictures import attention_picture
+from dataset import RecordSet
+from engine.distributed import Process
+from engine.evaluation import Evaluator, SetScore, merge_scores
+from engine.metrics import Metrics
+from engine.progress import RunLog
+from engine.report import table
+from engine.run_folder import RunFolder
+from engine.run_state import RunState
+from lmdb_file import DataError
+from models.checkpoint import save_checkpoint
+from preprocessing import UnreadableImageError, decode_image
+from reading import Reader
+
+PICTURES = 6  # of the first validation set
+
+
+class Validation:
+    """Scores a model on its validation sets, and keeps the best weights.
+
+    Args:
+        evaluator: scores the model, or the average of its weights.
+        sets: that the best weights are chosen on, by name.
+        others: sets that are scored for the best weights and at the end, and decide on nothing.
+        process: rank and device.
+        folder: of the run; used by the first rank only.
+        log: says what happens.
+        metrics: the first rank's.
+        state: to go on from; None starts anew.
+
+    Attributes:
+        best_accuracy: of the validations so far, in percent; -1 before the first.
+        history: (iteration, accuracy in percent by granularity and fused) of every validation.
+
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        sets: Mapping[str, RecordSet],
+        others: Mapping[str, RecordSet],
+        process: Process,
+        folder: RunFolder,
+        log: RunLog,
+        metrics: Metrics | None,
+        state: RunState | None = None,
+    ):
+        self.evaluator, self.sets, self.others = evaluator, dict(sets), dict(others)
+        self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
+        self.best_accuracy = state.best_accuracy if state else -1.0
+        self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
+
+    def __call__(self, iteration: int, at_end: bool = False) -> None:
+        """Score the weights after an iteration, all ranks together.
+
+        Args:
+            iteration: of the run.
+            at_end: of the run: the other sets are scored, whether the weights are the best or not.
+
+        """
+        model = self.evaluator.model
+        self.process.share_buffers(model)
+        scores = self._scores(self.sets)
+        best = False
+        if scores:
+            summed = merge_scores("all", scores)
+            accuracy = {column: summed.accuracy(column) for column in summed.correct}
+            self.history.append((iteration, accuracy))
+            best = max(accuracy.values()) > self.best_accuracy
+            self.best_accuracy = max(self.best_accuracy, *accuracy.values())
+            self._keep(iteration, scores, accuracy, best)
+        else:
+            self.log("warning: no validation set could be read: the weights are kept unscored")
+            self._keep(iteration, [], {}, best=False)
+        if self.others and (best or at_end):
+            others = self._scores(self.others)
+            if others and self.process.is_main:
+                self.log(f"\nevaluation after iteration {iteration:,}\n{table(others)}")
+                self._metrics.write(iteration, _by_set("evaluation", others))
+
+    def _scores(self, sets: Mapping[str, RecordSet]) -> list[SetScore]:
+        """Of the sets that can be read; what keeps one from it is no reason to end a run."""
+        scores = []
+        for name, records in sets.items():
+            try:
+                scores.append(self.evaluator(name, records))
+            except DataError as error:
+                self.log(f"warning: {name} could not be scored and is left out: {error}")
+        return scores
+
+    def _keep(
+        self,
+        iteration: int,
+        scores: Sequence[SetScore],
+        accuracy: Mapping[str, float],
+        best: bool,
+    ) -> None:
+        """Say what was found, and write the weights; the first rank does."""
+        if not self.process.is_main:
+            return
+        if scores:
+            self.log(f"\nvalidation after iteration {iteration:,}\n{table(scores)}")
+            shown = "  ".join(f"{name} {value:.2f}%" for name, value in accuracy.items())
+            self.log(f"all validation images: {shown}")
+            found = {f"validation/{name}_accuracy": value for name, value in accuracy.items()}
+            self._metrics.write(iteration, found | _by_set("validation", scores))
+            self._show_pictures(iteration)
+        model, extra = self.evaluator.model, {"iteration": iteration, "accuracy": dict(accuracy)}
+        places = [self.folder.iteration(iteration), *([self.folder.best] if best else [])]
+        try:
+            for place in places:
+                save_checkpoint(place, model, **extra)
+        except OSError as error:
+            self.log(
+                f"warning: the weights after iteration {iteration:,} could not be written to "
+                f"{place} ({error}); what was there before stays. Make room."
+            )
+        else:
+            if best:
+                self.log(f"best so far ({self.best_accuracy:.2f}%): {self.folder.best}")
+
+    def _show_pictures(self, iteration: int) -> None:
+        """What is read in the first images, and where the model looks."""
+        reader = Reader(self.evaluator.model, str(self.process.device), fast=False)
+        records = next(iter(self.sets.values()))
+        for place, number in enumerate(records.numbers[:PICTURES], start=1):
+            image = _image(records, int(number))
+            if image is None:
+                continue
+            with torch.random.fork_rng(devices=[]):
+                reading = reader(image, attention=True)
+            picture = attention_picture(image, reading, reader.codecs, reader.config)
+            self._metrics.show(iteration, f"validation/{place}", picture)
+
+
+def _image(records: RecordSet, number: int) -> Image.Image | None:
+    """A record's image; None where it can't be read, which the scores have counted."""
+    try:
+        stored, _ = records.read(number)
+        return None if stored is None else decode_image(stored, 3)
+    except (DataError, UnreadableImageError):
+        return None
+
+
+def _by_set(kind: str, scores: Sequence[SetScore]) -> dict[str, float]:
+    return {
+        f"{kind}/{score.name}/{name}_accuracy": score.accuracy(name)
+        for score in scores
+        for name in score.correct
+    }
