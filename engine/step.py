@@ -89,7 +89,8 @@ class Stepper:
         found = [self.model.loss_counts(targets) for _, targets in parts]
         names = list(found[0])
         counts = torch.stack([sum(own[name] for own in found) for name in names])
-        counts = self.process.total(counts).clamp(min=1)
+        # Pixels of core areas are soon more than fp32 can count.
+        counts = self.process.total(counts.double()).clamp(min=1)
         weights = counts.new_tensor([self.weights.get(name, 1.0) for name in names])
         shares = torch.zeros_like(counts)
         for number, part in enumerate(parts, start=1):

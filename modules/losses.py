@@ -56,9 +56,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int, smoothing: float
 
     """
     counted = targets != pad_id
-    total = F.cross_entropy(
-        logits[counted].float(), targets[counted], reduction="sum", label_smoothing=smoothing
-    )
+    found = logits[counted].to(torch.promote_types(logits.dtype, torch.float32))
+    total = F.cross_entropy(found, targets[counted], reduction="sum", label_smoothing=smoothing)
     return LossSum(total, label_count(targets, pad_id))
 
 

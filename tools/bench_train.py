@@ -102,7 +102,9 @@ def plain_losses(
         logits, attention = {"char": model.char_tokenLearner(encoding.tokens)}, {}
     losses = {
         f"{name}_loss": F.cross_entropy(
-            found.flatten(0, 1).float(), targets[name].flatten(), ignore_index=model.pad_ids[name]
+            found.flatten(0, 1).to(torch.promote_types(found.dtype, torch.float32)),
+            targets[name].flatten(),
+            ignore_index=model.pad_ids[name],
         )
         for name, found in logits.items()
     }
