@@ -1,0 +1,131 @@
+"""Validation keeps the best weights, and nothing that befalls it ends a run."""
+
+import pytest
+import torch
+
+from dataset import ImageFormat
+from engine import validation as validation_module
+from engine.distributed import Process
+from engine.evaluation import Evaluator
+from engine.metrics import Metrics
+from engine.progress import RunLog
+from engine.run_folder import RunFolder
+from engine.validation import Validation
+from label_filter import LabelFilter
+from lmdb_file import DataError
+from lmdb_set import LmdbSet, open_evaluation_sets
+from models import config_codecs, create_model
+from models.checkpoint import load_checkpoint
+from text import Charset
+
+ALONE = Process(0, 0, 1, torch.device("cpu"))
+
+
+class Shown(RunLog):
+    def __init__(self):
+        super().__init__(enabled=False)
+        self.text = ""
+
+    def __call__(self, text=""):
+        self.text += text + "\n"
+
+
+@pytest.fixture
+def make(data_tree, tmp_path, one_thread):
+    """A validation of an untrained model on SVT, with CUTE80 beside it."""
+    torch.manual_seed(0)
+    model = create_model("acds_mgp_str_tiny", granularities=("char",))
+    labels = LabelFilter(Charset(model.config.characters), 25, trainable=False)
+    folder, log = RunFolder(tmp_path, "run"), Shown()
+    metrics = Metrics(folder)
+
+    def validation(**more):
+        codecs = config_codecs(model.config)
+        evaluator = Evaluator(model, codecs, ImageFormat.of(model.config), ALONE, 4, 0)
+        sets = open_evaluation_sets(str(data_tree / "evaluation/SVT"), labels)
+        others = open_evaluation_sets(str(data_tree / "evaluation/CUTE80"), labels)
+        return Validation(evaluator, sets, others, ALONE, folder, log, metrics)
+
+    yield validation
+    metrics.close()
+
+
+def test_the_best_weights_are_kept_and_the_other_sets_scored(make, monkeypatch):
+    validation = make()
+    validation(5)
+    assert validation.history[0][0] == 5 and validation.best_accuracy >= 0
+    shown, folder = validation.log.text, validation.folder
+    assert "validation after iteration 5" in shown and "evaluation after iteration 5" in shown
+    assert load_checkpoint(folder.best).extra["iteration"] == 5
+    assert "validation/SVT/char_accuracy" in folder.metrics.read_text(encoding="utf-8")
+    assert "evaluation/CUTE80/char_accuracy" in folder.metrics.read_text(encoding="utf-8")
+    # Not better: the best stays, and the other sets wait for the end.
+    validation(6)
+    assert load_checkpoint(folder.best).extra["iteration"] == 5 and folder.iteration(6).exists()
+    assert "evaluation after iteration 6" not in validation.log.text
+    validation(7, at_end=True)
+    assert "evaluation after iteration 7" in validation.log.text
+
+
+def test_a_set_that_can_not_be_read_any_more_is_left_out(make, monkeypatch):
+    validation = make()
+    load = LmdbSet.read
+
+    def gone(self, number):
+        if "CUTE80" in str(self.path):
+            raise OSError(5, "Input/output error")
+        return load(self, number)
+
+    monkeypatch.setattr(LmdbSet, "read", gone)
+    validation(5)
+    assert "warning: CUTE80 could not be scored and is left out" in validation.log.text
+    assert "Input/output error" in validation.log.text and len(validation.history) == 1
+
+    validation.sets = validation.others
+    validation(6)
+    assert "no validation set could be read" in validation.log.text
+    assert len(validation.history) == 1 and validation.folder.iteration(6).exists()
+
+
+def test_a_rank_that_can_not_read_tells_the_others(make, monkeypatch):
+    """The counts are summed before the error is raised; else the others wait for them forever."""
+    validation = make()
+    summed = []
+    monkeypatch.setattr(Process, "total", lambda _, v: summed.append(v.tolist()) or v)
+    monkeypatch.setattr(LmdbSet, "read", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    ((name, records),) = validation.sets.items()
+    with pytest.raises(DataError, match="can't be read: gone"):
+        validation.evaluator(name, records)
+    assert len(summed) == 1
+
+
+def test_a_full_disk_leaves_the_old_best_good(make, monkeypatch):
+    validation = make()
+    validation(5)
+    before = validation.folder.best.read_bytes()
+    validation.best_accuracy = -1.0
+
+    def full(contents, file):
+        file.write(b"the beginning")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    validation(6)
+    assert "could not be written" in validation.log.text and "Make room" in validation.log.text
+    assert validation.folder.best.read_bytes() == before
+    assert not validation.folder.iteration(6).exists()
+
+
+def test_pictures_are_shown(make, monkeypatch):
+    shown = []
+    validation = make()
+    monkeypatch.setattr(Metrics, "show", lambda _, *told: shown.append(told))
+    monkeypatch.setattr(validation_module, "PICTURES", 2)
+    state = torch.get_rng_state()
+    validation(5)
+    assert [(iteration, name) for iteration, name, _ in shown] == [
+        (5, "validation/1"),
+        (5, "validation/2"),
+    ]
+    assert all(picture.width > 256 for _, _, picture in shown)
+    assert torch.equal(torch.get_rng_state(), state)
