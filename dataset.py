@@ -67,7 +67,8 @@ class Sample:
         text: label.
         core_area: uint8 [H, W], see `Batch`; None for a record without boxes.
         passed_over: a line for each record that could not be used.
-        record: number of the source, and index in it, of a training sample.
+        record: number of the source, and index in it, of a training sample; 0 and the number in
+            its set of an evaluation sample.
 
     """
 
@@ -89,7 +90,7 @@ class Batch:
         core_area: uint8 [B, 1, H, W]: number of the character, from 1, whose core area a pixel is
             in; 0 outside, and for records without boxes. None where core areas were not asked for.
         has_core_area: bool [B], whether the record had boxes.
-        records: number of the source, and index in it, of each training sample.
+        records: of each sample, as `Sample.record`.
 
     """
 
@@ -280,7 +281,7 @@ class EvaluationDataset(Dataset):
         except UNUSABLE as error:
             line = f"{self.records.path} record {number}: {error}"
             return Sample(None, "", passed_over=(line,))
-        return _to_sample(*read, self.image_format.width)
+        return replace(_to_sample(*read, self.image_format.width), record=(0, number))
 
 
 def _start_worker(_worker: int) -> None:

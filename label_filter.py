@@ -72,7 +72,7 @@ class LabelFilter:
 
     Attributes:
         charset: labels are normalised to it.
-        max_length: longest label in characters.
+        max_length: longest label in characters; None for no limit.
         filtering: leave out labels that are too long as annotated, before characters outside the
             charset are removed (the reference's rule; reference facts, 7).
         trainable: leave out what no target can be made of: nothing left, or too long.
@@ -80,32 +80,36 @@ class LabelFilter:
     """
 
     charset: Charset
-    max_length: int
+    max_length: int | None
     filtering: bool = True
     trainable: bool = True
 
     def accepts(self, label: str, report: FilterReport) -> bool:
         """Whether a label is used; the report counts why not, and what is removed from it."""
         too_long = f"longer than {self.max_length} characters"
-        if self.filtering and len(label) > self.max_length:
+        if self.filtering and self._exceeds(label):
             report.drop(too_long, repr(label))
             return False
         normalized = self.charset.normalize(label)
         if (self.filtering or self.trainable) and not normalized.text:
             report.drop("no character of the charset in it", repr(label))
             return False
-        if self.trainable and len(normalized.text) > self.max_length:
+        if self.trainable and self._exceeds(normalized.text):
             report.drop(too_long, repr(label))
             return False
         if normalized.removed:
             report.alter(label, normalized.text)
         return True
 
+    def _exceeds(self, label: str) -> bool:
+        return self.max_length is not None and len(label) > self.max_length
+
     def nothing_left(self, path: object, declared: int, report: FilterReport) -> str:
         """The message for a set of which nothing can be used."""
+        limit = "" if self.max_length is None else f" and at most {self.max_length} characters"
         return (
             f"Nothing is left of the {declared:,} records in {path}, with the charset "
-            f"{self.charset.name} and at most {self.max_length} characters:\n{report}\n"
+            f"{self.charset.name}{limit}:\n{report}\n"
             "Check --character / --sensitive and --batch_max_length, or pass "
             "--data_filtering_off."
         )

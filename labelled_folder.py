@@ -1,5 +1,6 @@
 """A folder of images with a ground-truth file: path, tab, label, one a line, UTF-8."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,8 @@ class LabelledFolder:
         self.charset = label_filter.charset
         self.report = FilterReport()
         truth = read_ground_truth(self.path / "gt.txt")
+        self._annotated = truth.entries
+        self.declared = len(truth.entries)
         for number, problem in truth.bad_lines:
             self.report.drop("bad line", f"gt.txt line {number}: {problem}")
         self._entries = [e for e in truth.entries if label_filter.accepts(e[1], self.report)]
@@ -103,6 +106,11 @@ class LabelledFolder:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def contents(self) -> Iterator[tuple[bytes | None, bytes]]:
+        """Image and label of every good line as they are stored, in order."""
+        for path, label in self._annotated:
+            yield read_file(self.path / path), label.encode("utf-8")
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the file can't be read) and normalised label."""

@@ -110,6 +110,21 @@ class LmdbSet:
             file, used = self.numbers
             self.numbers = np.load(file, mmap_mode="r", allow_pickle=False)[:used]
 
+    def contents(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """Image and label of every record as they are stored, in order, whatever the filter.
+
+        Raises:
+            DataError: as `read`.
+
+        """
+        try:
+            with _environment(self._resolved).begin() as transaction:
+                for number in range(1, self.declared + 1):
+                    record = stored_record(transaction, number)
+                    yield record.image, record.label
+        except lmdb.Error as error:
+            raise DataError(f"{self.path} can't be read ({error})") from None
+
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record.
 

@@ -14,11 +14,13 @@ from typing import NoReturn
 
 from engine.argument_types import (
     positive,
+    whole,
     workers,
 )
 from engine.options import DEFAULT_MODELS
-from engine.training_options import add_filter_option, add_training_options
+from engine.training_options import add_training_options
 from models import list_models
+from text import CHARSET_PRESETS
 
 # Options of the official parsers that never had an effect in these methods.
 REFUSED = {
@@ -193,11 +195,18 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("evaluation")
-    group.add_argument(
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument(
         "--model_dir",
         "--saved_model",
-        required=True,
-        help="checkpoint, or a folder of iter_N.pth of which the best is looked for",
+        help="checkpoint, or a folder of iter_N.pth which are ranked (default: those of --compare)",
+    )
+    which.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two checkpoints, scored on the same images and tested for a difference with "
+        "McNemar's paired test (default: that of --model_dir)",
     )
     group.add_argument(
         "--range", help="with a folder: iterations to test, as in 5000-20000 (default: all)"
@@ -220,6 +229,18 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
         help="--eval_data is a folder of images with a gt.txt, not of LMDBs (default: off)",
     )
     group.add_argument(
+        "--protocol",
+        choices=list(CHARSET_PRESETS),
+        help="how words are compared: 36 without case and punctuation, 62 with case, 94 with case "
+        "and punctuation (default: 36, as the field does; a charset of one's own as it is)",
+    )
+    group.add_argument(
+        "--data_filtering_off",
+        action="store_true",
+        help="compare labels without any character of the protocol, too; labels longer than the "
+        "model can read always count as errors (default: off)",
+    )
+    group.add_argument(
         "--calculate_infer_time",
         action="store_true",
         help="say the milliseconds an image that the model takes (default: off)",
@@ -227,10 +248,27 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--flops", action="store_true", help="count the model's operations an image (default: off)"
     )
+    group = parser.add_argument_group("output")
     group.add_argument(
         "--results", default="results", help="folder of the log and the JSON (default: results)"
     )
-    add_filter_option(parser)
+    group.add_argument("--markdown", help="also write the tables to this file (default: no)")
+    group.add_argument(
+        "--csv", help="also write every figure to this file, a line each (default: no)"
+    )
+    group.add_argument("--json", help="also write the JSON of --results to this file (default: no)")
+    group.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="also write a page with tables, plots and misread words, which needs nothing but "
+        "itself (default: no)",
+    )
+    group.add_argument(
+        "--gallery",
+        type=whole,
+        help="with --report: most misread words on it for a checkpoint, drawn at random from more "
+        "(default: 200)",
+    )
 
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:

@@ -1,14 +1,15 @@
 """The benchmark sets of the field: folder names, image counts, and which make up a total."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A test set: the name of its folder, and how many images it must have."""
+    """A test set: the name of its folder, and how many images it must have (None: not known)."""
 
     name: str
-    images: int
+    images: int | None = None
 
 
 EIGHT = (
@@ -23,4 +24,48 @@ EIGHT = (
 )
 # The reference's --fast_acc.
 SIX = tuple(b for b in EIGHT if b.name not in ("IC13_1015", "IC15_2077"))
+LARGE = (Benchmark("ArT"), Benchmark("COCO"), Benchmark("Uber"))
+UNION14M = tuple(
+    Benchmark(f"Union14M-Benchmark/{part}")
+    for part in (
+        "curve",
+        "multi_oriented",
+        "artistic",
+        "contextless",
+        "salient",
+        "multi_words",
+        "general",
+    )
+)
+OST = (Benchmark("OST/weak"), Benchmark("OST/heavy"))
+# What is summed up, in the order of the tables.
+TOTALS = (
+    ("six sets", SIX),
+    ("eight sets", EIGHT),
+    ("ArT, COCO, Uber", LARGE),
+    ("Union14M-Benchmark", UNION14M),
+    ("OST", OST),
+)
 EXPECTED_IMAGES = {b.name: b.images for b in EIGHT}
+# All images of the first are in the second.
+PART_OF = {"IC13_857": "IC13_1015", "IC15_1811": "IC15_2077"}
+# Benchmarks of several LMDBs: those are called by their paths below the benchmark's folder.
+_OF_PARTS = {"union14mbenchmark": "Union14M-Benchmark", "ost": "OST"}
+# Other names that folders go by.
+_ALSO_CALLED = {
+    "cocov1.4": "COCO",
+    "coco_text": "COCO",
+    "uber_text": "Uber",
+    "wordart_test": "WordArt",
+}
+
+
+def benchmark_name(path: Path) -> str | None:
+    """Name of the benchmark whose folder a path leads to, None where it is none of those whose
+    folders go by several names."""
+    for depth, part in enumerate(path.parts):
+        whole = _OF_PARTS.get(part.lower().replace("-", "").replace("_", ""))
+        if whole:
+            below = path.parts[depth + 1 :]
+            return "/".join([whole, *(p.lower().replace("-", "_") for p in below)])
+    return _ALSO_CALLED.get(path.name.lower())

@@ -39,6 +39,14 @@ class Process:
             dist.all_reduce(values)
         return values
 
+    def gathered(self, values: list) -> list:
+        """The lists of all processes, one after the other; empty on all but the first."""
+        if self.world_size == 1:
+            return values
+        lists = [None] * self.world_size if self.is_main else None
+        dist.gather_object(values, lists)
+        return [value for one in lists or () for value in one]
+
     @contextmanager
     def first_of_machine_first(self) -> Iterator[None]:
         """The first process of each machine does this before the others, who find its files."""

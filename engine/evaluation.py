@@ -16,6 +16,34 @@ from text import CHARSET_PRESETS, Charset, Codec, fuse
 
 
 @dataclass(frozen=True)
+class ReadWord:
+    """One word of a test set, as compared: in the characters that count, else removed.
+
+    Attributes:
+        source: name of the set that it is from.
+        record: its number there.
+        truth: what should be read.
+        texts: what was read, by granularity and fused.
+        confidences: in [0, 1], likewise.
+        granularity: the one that the fused reading is of.
+        beyond_limit: the truth has more characters than the model can read, and counts as misread.
+
+    """
+
+    source: str
+    record: int
+    truth: str
+    texts: dict[str, str]
+    confidences: dict[str, float]
+    granularity: str
+    beyond_limit: bool = False
+
+    def right(self, column: str) -> bool:
+        """Whether a granularity, or fused, read it right."""
+        return not self.beyond_limit and self.texts[column] == self.truth
+
+
+@dataclass(frozen=True)
 class SetScore:
     """Counts of one set.
 
@@ -24,10 +52,13 @@ class SetScore:
         images: read and compared.
         correct: words right, by granularity and fused.
         unreadable: records left out because their image can't be decoded; a line for each of
-            this rank's.
+            this rank's; of all ranks', on the first, where words are kept.
         seconds: wall time.
         model_seconds: time in the model alone (all ranks together).
         stand_in: what the LMDB says of itself where it is rendered sample data.
+        beyond_limit: images whose label is longer than the model can read; each is an error.
+        words: every image compared, in the order of its set; where they were asked for, and on the
+            first rank only.
 
     """
 
@@ -39,6 +70,8 @@ class SetScore:
     seconds: float = 0.0
     model_seconds: float = 0.0
     stand_in: dict | None = field(default=None, compare=False)
+    beyond_limit: int = 0
+    words: tuple[ReadWord, ...] = field(default=(), repr=False)
 
     def accuracy(self, column: str) -> float:
         """Percent of the images read right."""
@@ -63,7 +96,17 @@ def merge_scores(name: str, scores: Sequence[SetScore]) -> SetScore:
         sum(s.seconds for s in scores),
         sum(s.model_seconds for s in scores),
         next((s.stand_in for s in scores if s.stand_in is not None), None),
+        sum(s.beyond_limit for s in scores),
+        tuple(word for s in scores for word in s.words),
     )
+
+
+# What the presets mean, where they are scored in.
+_RULES = {
+    "36": "case-insensitive: letters in lower case, ",
+    "62": "case counts, ",
+    "94": "case and punctuation count, ",
+}
 
 
 def columns(codecs: Mapping[str, Codec]) -> list[str]:
@@ -71,19 +114,31 @@ def columns(codecs: Mapping[str, Codec]) -> list[str]:
     return [*codecs, "fused"]
 
 
-def scoring_charset(charset: Charset) -> Charset:
+def scoring_charset(charset: Charset, protocol: str | None = None) -> Charset:
     """Charset that words are compared in.
 
-    The field compares Latin words without case and punctuation, whatever a model was trained
-    with; a charset of the user's own is compared as it is.
+    Args:
+        charset: of the model.
+        protocol: 36, 62 or 94. None for the field's own way: Latin words are compared without case
+            and punctuation, whatever a model was trained with; a charset of the user's own is
+            compared as it is.
+
     """
-    return Charset(CHARSET_PRESETS["36"]) if charset.name in CHARSET_PRESETS else charset
+    if protocol is None and charset.name not in CHARSET_PRESETS:
+        return charset
+    return Charset(CHARSET_PRESETS[protocol or "36"])
 
 
-def protocol_line(charset: Charset) -> str:
-    """One line that says how words are compared."""
-    scored = scoring_charset(charset)
-    rule = "letters in lower case, " if not scored.cased else ""
+def protocol_line(charset: Charset, scored: Charset | None = None) -> str:
+    """One line that says how words are compared.
+
+    Args:
+        charset: of the model.
+        scored: what words are compared in; None for the field's own way.
+
+    """
+    scored = scored or scoring_charset(charset)
+    rule = _RULES.get(scored.name, "" if scored.cased else "letters in lower case, ")
     return (
         f"protocol: trained on charset {charset.name}, scored on {scored.name} ({rule}characters "
         "outside it removed from truth and reading)"
@@ -99,6 +154,8 @@ class Evaluator:
         image_format: of its input.
         process: its device, and the rank whose share of a set is read here.
         batch_size, workers: of the loader.
+        scored: what words are compared in; None for the field's own way (see `scoring_charset`).
+        keep_words: keep every word that was read, in the scores of the first rank.
 
     """
 
@@ -110,16 +167,22 @@ class Evaluator:
         process: Process,
         batch_size: int,
         workers: int,
+        scored: Charset | None = None,
+        keep_words: bool = False,
     ):
         self.model, self.codecs, self.process = model, codecs, process
         self.image_format = image_format
         self.batch_size, self.workers = batch_size, workers
-        self._scored = scoring_charset(codecs["char"].charset)
+        self.scored = scored or scoring_charset(codecs["char"].charset)
+        self.keep_words = keep_words
+        self._limit = codecs["char"].positions - 2  # without start and stop
 
     def __call__(
         self, name: str, records: RecordSet, on_images: Callable[[int], None] = lambda _: None
     ) -> SetScore:
         """Score one set; every rank reads its share, and all get the same counts.
+
+        A label longer than the model can read is compared as any other, and is always an error.
 
         Args:
             name: of the set, for the score.
@@ -133,8 +196,9 @@ class Evaluator:
         started = time.monotonic()
         self.model.eval()
         names = columns(self.codecs)
-        counts = dict.fromkeys([*names, "images", "unreadable", "failed"], 0)
+        counts = dict.fromkeys([*names, "images", "unreadable", "beyond_limit", "failed"], 0)
         lines: list[str] = []
+        words: list[ReadWord] = []
         failures: list[Exception] = []
         model_seconds = 0.0
         share = records.numbers[self.process.rank :: self.process.world_size]
@@ -149,7 +213,13 @@ class Evaluator:
                 if batch.texts:
                     outputs, seconds = self._run(batch)
                     model_seconds += seconds
-                    self._count(outputs, batch.texts, counts)
+                    for word in self._words(name, outputs, batch):
+                        counts["images"] += 1
+                        counts["beyond_limit"] += word.beyond_limit
+                        for column in names:
+                            counts[column] += word.right(column)
+                        if self.keep_words:
+                            words.append(word)
                 on_images(len(batch.texts) + len(batch.passed_over))
             counts["failed"] = len(failures)
         totals = torch.tensor([*counts.values(), model_seconds], dtype=torch.float64)
@@ -158,6 +228,9 @@ class Evaluator:
         if summed["failed"]:
             reason = str(failures[0]) if failures else "on another rank"
             raise DataError(f"{records.path} can't be read: {reason.splitlines()[0]}")
+        if self.keep_words:
+            words = sorted(self.process.gathered(words), key=lambda word: word.record)
+            lines = self.process.gathered(lines)
         return SetScore(
             name,
             summed["images"],
@@ -167,6 +240,8 @@ class Evaluator:
             time.monotonic() - started,
             totals[-1],
             records.stand_in,
+            summed["beyond_limit"],
+            tuple(words),
         )
 
     def _run(self, batch: Batch) -> tuple[Outputs, float]:
@@ -178,19 +253,25 @@ class Evaluator:
             torch.cuda.synchronize()
         return outputs, time.monotonic() - started
 
-    def _count(self, outputs: Outputs, truths: list[str], counts: dict[str, int]) -> None:
+    def _words(self, source: str, outputs: Outputs, batch: Batch) -> Iterator[ReadWord]:
         ids, probabilities = outputs.greedy()
         readings = fuse(
             self.codecs,
             {n: i.cpu().numpy() for n, i in ids.items()},
             {n: p.cpu().numpy() for n, p in probabilities.items()},
         )
-        counts["images"] += len(truths)
-        for truth, reading in zip(truths, readings, strict=True):
-            truth = self._scored.normalize(truth).text
-            counts["fused"] += self._scored.normalize(reading.text).text == truth
-            for name, own in reading.by_granularity.items():
-                counts[name] += self._scored.normalize(own.text).text == truth
+        for truth, reading, record in zip(batch.texts, readings, batch.records, strict=True):
+            truth = self.scored.normalize(truth).text
+            read = {**reading.by_granularity, "fused": reading}
+            yield ReadWord(
+                source,
+                record[1],
+                truth,
+                {name: self.scored.normalize(own.text).text for name, own in read.items()},
+                {name: own.confidence for name, own in read.items()},
+                reading.granularity,
+                beyond_limit=len(truth) > self._limit,
+            )
 
 
 def _until_failure(loader: Iterable[Batch], failures: list[Exception]) -> Iterator[Batch]:

@@ -289,9 +289,14 @@ def check_evaluation(options: Namespace) -> None:
     """Refuse ways of scoring that exclude each other.
 
     Raises:
-        OptionError: --eval_img beside an option for LMDBs, --fast_acc without the benchmark sets.
+        OptionError: --eval_img beside an option for LMDBs, --fast_acc without the benchmark sets,
+            one checkpoint compared with itself, a gallery without a page to be on.
 
     """
+    if options.compare and Path(options.compare[0]) == Path(options.compare[1]):
+        raise OptionError("--compare needs two different checkpoints.")
+    if options.gallery is not None and not options.report:
+        raise OptionError("--gallery is a part of the page of --report; add that.")
     if options.eval_img and options.benchmark_all_eval:
         raise OptionError(
             "--eval_img scores one folder of images, and --benchmark_all_eval LMDBs; give one."
@@ -301,12 +306,17 @@ def check_evaluation(options: Namespace) -> None:
 
 
 def checkpoints_to_test(options: Namespace) -> list[Path]:
-    """The checkpoint of --model_dir, or the iter_N.pth of a folder that lie in --range.
+    """The checkpoint of --model_dir, or the iter_N.pth of a folder that lie in --range; or the two
+    of --compare.
 
     Raises:
         OptionError: --range without a folder or of another form, no such checkpoint.
 
     """
+    if options.compare:
+        if options.range:
+            raise OptionError("--range chooses from the folder of --model_dir, not of --compare.")
+        return [Path(path) for path in options.compare]
     path, wanted = Path(options.model_dir), options.range
     if not path.is_dir() or (path / "config.json").is_file():
         if wanted:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.benchmarks import EIGHT, EXPECTED_IMAGES, SIX
+from engine.benchmarks import EIGHT, EXPECTED_IMAGES, TOTALS
 from engine.evaluation import SetScore, merge_scores
 
 
@@ -13,7 +13,7 @@ class Total:
     """Accuracy over several sets: weighted by images, and the plain mean of the sets.
 
     Attributes:
-        name: six sets, eight sets, or all.
+        name: six sets, eight sets, a benchmark of several sets, or all.
         sets: names that went in.
         missing: names that belong in, but were not found.
         images: of all.
@@ -30,14 +30,16 @@ class Total:
 
 
 def totals(scores: Sequence[SetScore]) -> list[Total]:
-    """Totals over the six, the eight, and all sets, as far as they were found."""
+    """Totals over the six, the eight and the benchmarks of several sets, as far as they were found;
+    where none was, over all sets."""
     by_name = {s.name: s for s in scores}
     result: list[Total] = []
-    for name, benchmarks in (("six sets", SIX), ("eight sets", EIGHT)):
+    for name, benchmarks in TOTALS:
         found = [by_name[b.name] for b in benchmarks if b.name in by_name]
         missing = tuple(b.name for b in benchmarks if b.name not in by_name)
         # Where only the six are there, the eight would be the same total again.
-        if found and not (result and len(found) == len(result[0].sets)):
+        same = benchmarks is EIGHT and result and len(found) == len(result[0].sets)
+        if found and not same:
             result.append(_total(name, found, missing))
     if not result and len(scores) > 1:
         result.append(_total("all sets", scores, ()))
@@ -72,16 +74,26 @@ def table(scores: Sequence[SetScore]) -> str:
                 [f"{label}, {kind}", f"{total.images:,}", *(f"{values[n]:.2f}" for n in names), ""]
             )
     text = markdown(["set", "images", *(f"{n} %" for n in names), "seconds"], rows)
-    notes = [note for s in scores for note in _notes(s)]
-    notes += [f"{t.name}: not found: {', '.join(t.missing)}" for t in summed if t.missing]
+    warning = stand_in_warning(scores)
+    head = f"{warning}\n\n" if warning else ""
+    return head + text + "".join(f"\nnote: {note}" for note in notes(scores))
+
+
+def stand_in_warning(scores: Sequence[SetScore]) -> str | None:
+    """A sentence that names the sets which are rendered; None where all are real."""
     stand_ins = [s.name for s in scores if s.stand_in is not None]
-    head = ""
-    if stand_ins:
-        head = (
-            "Rendered stand-ins, NOT the real sets of that name: "
-            f"{', '.join(stand_ins)}. The figures say nothing about real benchmarks.\n\n"
-        )
-    return head + text + "".join(f"\nnote: {note}" for note in notes)
+    if not stand_ins:
+        return None
+    return (
+        "Rendered stand-ins, NOT the real sets of that name: "
+        f"{', '.join(stand_ins)}. The figures say nothing about real benchmarks."
+    )
+
+
+def notes(scores: Sequence[SetScore]) -> list[str]:
+    """What a reader of the scores must know, a line each."""
+    missing = [f"{t.name}: not found: {', '.join(t.missing)}" for t in totals(scores) if t.missing]
+    return [note for s in scores for note in _notes(s)] + missing
 
 
 def ranking(by_path: Mapping[str, Sequence[SetScore]]) -> str:
@@ -100,6 +112,11 @@ def _notes(score: SetScore) -> list[str]:
     notes = []
     if score.unreadable:
         notes.append(f"{score.name}: {score.unreadable} unreadable image(s) left out")
+    if score.beyond_limit:
+        notes.append(
+            f"{score.name}: {score.beyond_limit} label(s) longer than the model can read count as "
+            "errors"
+        )
     expected = EXPECTED_IMAGES.get(score.name)
     if expected and score.stand_in is None and score.images + score.unreadable != expected:
         notes.append(
@@ -119,6 +136,7 @@ def as_json(scores: Sequence[SetScore]) -> dict[str, Any]:
                 "correct": s.correct,
                 "accuracy": {n: s.accuracy(n) for n in s.correct},
                 "unreadable": s.unreadable,
+                "beyond_limit": s.beyond_limit,
                 "seconds": s.seconds,
                 "stand_in": s.stand_in,
             }

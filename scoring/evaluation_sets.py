@@ -1,0 +1,123 @@
+"""The sets that a model is scored on: opened once, called by their benchmarks' names, hashed."""
+
+import hashlib
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from engine.benchmarks import SIX, benchmark_name
+from engine.progress import Progress, RunLog
+from label_filter import LabelFilter
+from labelled_folder import LabelledFolder
+from lmdb_set import LmdbSet, open_evaluation_sets
+from text import Charset
+
+WORTH_A_BAR = 20_000  # records
+ABSENT = 2**64 - 1  # in place of a size, where a record has no image or no label
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a set holds, whatever a filter leaves out.
+
+    Attributes:
+        name: of the set.
+        path: where it was found.
+        records: as it declares.
+        sha256: of the stored images and labels in order; the same for every copy of the set,
+            however its LMDB was written.
+        compared: records with a label that is compared.
+        left_out: how many have none, by reason.
+
+    """
+
+    name: str
+    path: str
+    records: int
+    sha256: str
+    compared: int
+    left_out: dict[str, int]
+
+
+class EvaluationSets:
+    """The sets below `--eval_data`, as charsets of several models may read their labels."""
+
+    def __init__(self, options: Namespace, log: RunLog):
+        self._options, self._log = options, log
+        self._opened: dict[Charset, dict[str, LmdbSet | LabelledFolder]] = {}
+
+    def open(self, scored: Charset) -> dict[str, LmdbSet | LabelledFolder]:
+        """The sets by name, with their labels in a charset.
+
+        No label is left out for its length: one that a model can't read is an error of the model.
+
+        Raises:
+            DataError: nothing is there, or nothing is left of a set.
+
+        """
+        if scored not in self._opened:
+            self._opened[scored] = self._open(scored)
+        return self._opened[scored]
+
+    def _open(self, scored: Charset) -> dict[str, LmdbSet | LabelledFolder]:
+        options = self._options
+        filtering = not options.data_filtering_off
+        label_filter = LabelFilter(scored, None, filtering, trainable=False)
+        place = Path(options.eval_data)
+        if options.eval_img:
+            sets = {place.name: LabelledFolder(place, label_filter)}
+        else:
+            names = [b.name for b in SIX] if options.fast_acc else None
+            sets = open_evaluation_sets(place, label_filter, names, self._log)
+            called = {n: benchmark_name(s.path.relative_to(place)) or n for n, s in sets.items()}
+            if len(set(called.values())) == len(called):
+                sets = {called[name]: opened for name, opened in sets.items()}
+        for name, opened in sets.items():
+            if opened.report.dropped or opened.report.altered:
+                self._log(f"{name}: {opened.report}")
+        return sets
+
+    @cached_property
+    def contents(self) -> tuple[Contents, ...]:
+        """Number and hash of every set; reads all records, the first time that it is asked for."""
+        sets = next(iter(self._opened.values()))
+        records = sum(opened.declared for opened in sets.values())
+        log = self._log if records >= WORTH_A_BAR else RunLog(enabled=False)
+        progress = Progress(records, "hash", log, unit="records")
+        found = tuple(
+            Contents(
+                name=name,
+                path=str(opened.path),
+                records=opened.declared,
+                sha256=content_hash(opened.contents(), progress.update),
+                compared=len(opened),
+                left_out=dict(opened.report.dropped),
+            )
+            for name, opened in sets.items()
+        )
+        progress.close()
+        return found
+
+
+def content_hash(
+    records: Iterable[tuple[bytes | None, bytes | None]],
+    on_records: Callable[[int], None] = lambda _: None,
+) -> str:
+    """SHA-256 of records: of each the size of its image in 8 bytes, the image, the size of its
+    label, the label; all ones for a size where there is none.
+
+    Args:
+        records: image and label of each.
+        on_records: told of each.
+
+    """
+    digest = hashlib.sha256()
+    for record in records:
+        for part in record:
+            size = ABSENT if part is None else len(part)
+            digest.update(size.to_bytes(8, "little"))
+            digest.update(part or b"")
+        on_records(1)
+    return digest.hexdigest()

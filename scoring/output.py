@@ -1,0 +1,93 @@
+"""The files that a test leaves: JSON always; Markdown, CSV and an HTML page where asked for."""
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine.evaluation import SetScore
+from engine.report import as_json
+from engine.run_folder import git_commit, versions
+from scoring.comparison import Comparison
+from scoring.evaluation_sets import Contents
+from scoring.files import as_csv, summary_as_json
+from scoring.gallery import Gallery
+from scoring.page import page
+from scoring.summary import Summary
+from scoring.tables import markdown_report
+from whole_file import whole_file
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found.
+
+    Attributes:
+        summaries: of the checkpoints that are told of in full.
+        contents: of the sets.
+        comparisons: of two checkpoints; empty for none.
+        scores_by_path: of all checkpoints.
+        galleries: misread words of the summaries' checkpoints, where they were asked for.
+        device: that the models ran on.
+
+    """
+
+    summaries: Sequence[Summary]
+    contents: Sequence[Contents]
+    comparisons: Sequence[Comparison]
+    scores_by_path: Mapping[str, Sequence[SetScore]]
+    galleries: Sequence[Gallery]
+    device: str
+
+
+def write_files(findings: Findings, options: Namespace, place: Path) -> list[Path]:
+    """Write the files that the options ask for; returns them, the log's place included.
+
+    Args:
+        findings: of this test.
+        options: of test_final.py.
+        place: of the log and the JSON, without suffix.
+
+    Raises:
+        OSError: one can't be written.
+
+    """
+    common = (findings.summaries, findings.contents, findings.comparisons, findings.scores_by_path)
+    written = {place.with_suffix(".json"): _json(findings, options)}
+    if options.json:
+        written[Path(options.json)] = _json(findings, options)
+    if options.markdown:
+        written[Path(options.markdown)] = markdown_report(*common)
+    if options.csv:
+        written[Path(options.csv)] = as_csv(findings.summaries)
+    if options.report:
+        facts = {
+            "scored": time.strftime("%Y-%m-%d %H:%M"),
+            "device": findings.device,
+            "commit": git_commit() or "none",
+            **versions(),
+        }
+        written[Path(options.report)] = page(*common, findings.galleries, facts)
+    for path, text in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(text.encode("utf-8"))
+    return [*written, place.with_suffix(".log")]
+
+
+def _json(findings: Findings, options: Namespace) -> str:
+    told = {summary.path: summary_as_json(summary) for summary in findings.summaries}
+    contents = {
+        "options": vars(options),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "sets": [asdict(one) for one in findings.contents],
+        "checkpoints": {
+            path: told.get(path) or as_json(scores)
+            for path, scores in findings.scores_by_path.items()
+        },
+        "comparisons": [asdict(one) for one in findings.comparisons],
+    }
+    return json.dumps(contents, indent=2) + "\n"

@@ -1,0 +1,100 @@
+"""The HTML page: one file that needs nothing but itself.
+
+Whatever comes from data is escaped by the template, or is JSON that the page's script puts in as
+text. The page's own policy forbids every request and every script but that one.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from engine.evaluation import SetScore, merge_scores
+from engine.report import notes, stand_in_warning
+from scoring.comparison import Comparison
+from scoring.evaluation_sets import Contents
+from scoring.gallery import Gallery
+from scoring.plots import accuracy_plot, length_plot, reliability_plot
+from scoring.statistics import accuracy_interval
+from scoring.summary import Summary
+from scoring.tables import METHOD, interval_text, measure_cells, p_text
+
+PARTS = Path(__file__).parent / "page_parts"
+
+
+def page(
+    summaries: Sequence[Summary],
+    contents: Sequence[Contents],
+    comparisons: Sequence[Comparison],
+    scores_by_path: Mapping[str, Sequence[SetScore]],
+    galleries: Sequence[Gallery],
+    facts: Mapping[str, str],
+) -> str:
+    """The whole page.
+
+    Args:
+        summaries, contents, comparisons, scores_by_path: as for `tables.markdown_report`.
+        galleries: misread words of the summaries' checkpoints.
+        facts: name and value of what else a reader should know: date, device, versions.
+
+    """
+    script = (PARTS / "page.js").read_text(encoding="utf-8")
+    style = (PARTS / "page.css").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"interval": interval_text, "p": p_text}
+    return environment.get_template("page.html.j2").render(
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=_policy_hash(script),
+        style_hash=_policy_hash(style),
+        summaries=summaries,
+        contents=contents,
+        comparisons=comparisons,
+        ranked=_ranked(scores_by_path),
+        galleries=galleries,
+        gallery_data=_embedded([{"path": g.path, "items": g.items} for g in galleries]),
+        facts=facts,
+        warning=stand_in_warning(summaries[0].scores),
+        method=METHOD,
+        notes=notes,
+        cells=measure_cells,
+        accuracy_plot=accuracy_plot,
+        reliability_plot=reliability_plot,
+        length_plot=length_plot,
+    )
+
+
+def _ranked(scores_by_path: Mapping[str, Sequence[SetScore]]) -> list[dict]:
+    """Checkpoints, the best first."""
+    merged = {path: merge_scores("all", scores) for path, scores in scores_by_path.items()}
+    best_first = sorted(merged.items(), key=lambda item: -item[1].accuracy("fused"))
+    return [
+        {
+            "path": path,
+            "score": score,
+            "interval": accuracy_interval(
+                [(s.images, s.correct["fused"]) for s in scores_by_path[path] if s.images]
+            ),
+        }
+        for path, score in best_first
+        if score.images
+    ]
+
+
+def _embedded(values: object) -> Markup:
+    """JSON that can stand in a script element: nothing in it can end the element."""
+    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _policy_hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")

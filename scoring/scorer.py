@@ -1,0 +1,164 @@
+"""Scores checkpoints one after the other, and keeps what the report needs."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dataset import ImageFormat, RecordSet
+from engine.distributed import Process
+from engine.evaluation import Evaluator, SetScore, merge_scores, protocol_line, scoring_charset
+from engine.flops import count_flops
+from engine.options import OptionError, check_against_checkpoint
+from engine.progress import Progress, RunLog
+from engine.report import table
+from engine.run_folder import device_line
+from models import config_codecs
+from models.checkpoint import load_model
+from reading import Reader
+from scoring.comparison import compare
+from scoring.evaluation_sets import EvaluationSets
+from scoring.gallery import Gallery, gallery
+from scoring.output import Findings
+from scoring.summary import Summary, summarize
+from scoring.tables import length_table, measures_tables
+from text import Charset
+
+GALLERY = 200  # misread words of a checkpoint on the page
+
+
+class Scorer:
+    """Scores checkpoints on the sets.
+
+    Both of two that are compared are told of in full; of a folder's, the best.
+
+    Args:
+        options: of test_final.py.
+        process: of this rank; all must call the same methods.
+        sets: to score on.
+        log: told of everything.
+
+    """
+
+    def __init__(self, options: Namespace, process: Process, sets: EvaluationSets, log: RunLog):
+        self._options, self._process, self._sets, self._log = options, process, sets, log
+        self._scores: dict[str, list[SetScore]] = {}
+        self._told: dict[str, Summary] = {}
+        self._galleries: dict[str, Gallery] = {}
+
+    def score(self, path: Path) -> None:
+        """Score one checkpoint, and say what was found.
+
+        Raises:
+            CheckpointError, ConfigError, DataError, OptionError: it can't be scored.
+
+        """
+        options, log = self._options, self._log
+        model = load_model(path, options.imgH, options.imgW, options.PAD)
+        model.to(self._process.device)
+        config = model.config
+        check_against_checkpoint(Namespace(**{**vars(options), "model_dir": path}), config)
+        charset = Charset(config.characters)
+        scored = scoring_charset(charset, options.protocol)
+        protocol = protocol_line(charset, scored)
+        sets = self._sets.open(scored)
+        device = device_line(self._process.device)
+        log(f"{config.name} from {path}; {device}; torch {torch.__version__}")
+        log(protocol)
+        missing = set(scored.characters) - set(charset.characters)
+        if missing:
+            log(
+                f"warning: the model's charset lacks {len(missing)} of the characters that are "
+                "compared; words with one of them count as errors"
+            )
+        scores = self._evaluate(model, sets, scored)
+        self._say(model, scores)
+        self._scores[str(path)] = scores
+        if not self._process.is_main:
+            return
+        summary = summarize(str(path), config.name, protocol, scored, config.max_length, scores)
+        log("\n" + measures_tables(summary))
+        log("\n" + length_table(summary))
+        if self._is_told(summary):
+            self._told[str(path)] = summary
+            if options.report:
+                self._galleries[str(path)] = self._gallery(summary, model, sets)
+
+    def _evaluate(
+        self, model: nn.Module, sets: Mapping[str, RecordSet], scored: Charset
+    ) -> list[SetScore]:
+        options = self._options
+        evaluator = Evaluator(
+            model,
+            config_codecs(model.config),
+            ImageFormat.of(model.config),
+            self._process,
+            options.batch_size,
+            options.workers,
+            scored,
+            keep_words=True,
+        )
+        progress = Progress(sum(map(len, sets.values())), "test", self._log, unit="images")
+        scores = [evaluator(name, opened, progress.update) for name, opened in sets.items()]
+        progress.close()
+        if options.benchmark_all_eval:
+            return scores
+        return [merge_scores(Path(options.eval_data).name, scores)]
+
+    def _say(self, model: nn.Module, scores: list[SetScore]) -> None:
+        options, log, config = self._options, self._log, model.config
+        for unreadable in (line for s in scores for line in s.unreadable_lines):
+            log(f"unreadable, left out: {unreadable}")
+        log("\n" + table(scores))
+        if options.calculate_infer_time:
+            milliseconds = 1000 * merge_scores("all", scores).model_seconds_an_image
+            log(f"model time: {milliseconds:.2f} ms an image at batch size {options.batch_size}")
+        if options.flops:
+            shape = (config.channels, config.image_height, config.image_width)
+            log(f"operations: {count_flops(model, shape) / 1e9:.3f} GFLOP an image")
+
+    def _is_told(self, summary: Summary) -> bool:
+        """Whether this one is told of in full; if it is the best so far, the one before is not."""
+        if self._options.compare or not self._told:
+            return True
+        (before,) = self._told.values()
+        if summary.overall.accuracy("fused") <= before.overall.accuracy("fused"):
+            return False
+        self._told.clear()
+        self._galleries.clear()
+        return True
+
+    def _gallery(
+        self, summary: Summary, model: nn.Module, sets: Mapping[str, RecordSet]
+    ) -> Gallery:
+        options = self._options
+        most = GALLERY if options.gallery is None else options.gallery
+        reader = Reader(model, str(self._process.device), options.batch_size)
+        images = sum(s.images - s.correct["fused"] for s in summary.scores)
+        progress = Progress(min(most, images), "misread words", self._log, unit="images")
+        found = gallery(summary, reader, sets, most, progress.update)
+        progress.close()
+        return found
+
+    def findings(self) -> Findings:
+        """All that was found, on the first rank.
+
+        Raises:
+            OptionError: two checkpoints that are compared, but not in the same characters.
+
+        """
+        told = list(self._told.values())
+        try:
+            comparisons = compare(*told) if self._options.compare else []
+        except ValueError as error:
+            raise OptionError(str(error)) from None
+        return Findings(
+            told,
+            self._sets.contents,
+            comparisons,
+            self._scores,
+            list(self._galleries.values()),
+            device_line(self._process.device),
+        )

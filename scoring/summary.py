@@ -1,0 +1,121 @@
+"""All that is said of one checkpoint: its scores, and the statistics of the words behind them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine.benchmarks import PART_OF
+from engine.evaluation import SetScore, merge_scores
+from engine.report import Total, totals
+from scoring.statistics import (
+    Interval,
+    LengthRow,
+    Measures,
+    accuracy_interval,
+    by_length,
+    counts,
+    measure,
+)
+from text import Charset
+
+EACH_IMAGE_ONCE = "each image once"
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """Statistics of one set, or of several together: measures by column, and words by length."""
+
+    name: str
+    measures: dict[str, Measures]
+    lengths: tuple[LengthRow, ...]
+
+
+@dataclass(frozen=True)
+class TotalSummary:
+    """A total with the intervals of its accuracies, by column.
+
+    Sets are drawn independently, which the eight are not quite: two of them hold two others.
+    """
+
+    total: Total
+    weighted: dict[str, Interval]
+    mean: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One checkpoint's scores.
+
+    Attributes:
+        path: of the checkpoint.
+        model: name of the architecture.
+        protocol: a line that says how words were compared.
+        scored: the charset they were compared in.
+        limit: most characters that the model can read.
+        scores: of the sets; their words may be left out to save memory.
+        sets: statistics of those that have images.
+        totals: six sets, eight sets, …
+        once: statistics of all images, those that two sets share counted once.
+
+    """
+
+    path: str
+    model: str
+    protocol: str
+    scored: Charset
+    limit: int
+    scores: list[SetScore] = field(repr=False)
+    sets: list[SetSummary]
+    totals: list[TotalSummary]
+    once: SetSummary | None
+
+    @property
+    def columns(self) -> list[str]:
+        """Granularities, and fused."""
+        return list(self.scores[0].correct)
+
+    @property
+    def overall(self) -> SetScore:
+        """All sets counted as one."""
+        return merge_scores("all sets", self.scores)
+
+
+def summarize(
+    path: str, model: str, protocol: str, scored: Charset, limit: int, scores: list[SetScore]
+) -> Summary:
+    """Statistics of scores that have their words."""
+    columns = list(scores[0].correct)
+    once = [word for score in without_repetition(scores) for word in score.words]
+    return Summary(
+        path,
+        model,
+        protocol,
+        scored,
+        limit,
+        scores,
+        [_summary(s.name, s.words, columns) for s in scores if s.words],
+        [_total(total, scores, columns) for total in totals(scores)],
+        _summary(EACH_IMAGE_ONCE, once, columns) if once else None,
+    )
+
+
+def without_repetition(scores: Sequence[SetScore]) -> list[SetScore]:
+    """Sets less those whose images are all in another one of them."""
+    names = {score.name for score in scores}
+    return [score for score in scores if PART_OF.get(score.name) not in names]
+
+
+def _summary(name: str, words: Sequence, columns: Sequence[str]) -> SetSummary:
+    measures = {column: measure(words, column) for column in columns}
+    return SetSummary(name, measures, by_length(words, columns))
+
+
+def _total(total: Total, scores: Sequence[SetScore], columns: Sequence[str]) -> TotalSummary:
+    used = [s for s in scores if s.name in total.sets and s.images]
+    if not used:
+        nothing = dict.fromkeys(columns, Interval(0.0, 0.0))
+        return TotalSummary(total, nothing, nothing)
+    return TotalSummary(
+        total,
+        {c: accuracy_interval(counts(used, c)) for c in columns},
+        {c: accuracy_interval(counts(used, c), plain_mean=True) for c in columns},
+    )
