@@ -99,10 +99,15 @@ def notes(scores: Sequence[SetScore]) -> list[str]:
 def ranking(by_path: Mapping[str, Sequence[SetScore]]) -> str:
     """Markdown table of several checkpoints, best fused accuracy over all images first."""
     summed = {path: merge_scores("all", scores) for path, scores in by_path.items()}
-    names = list(next(iter(summed.values())).correct)
+    # A model may lack the granularities of another.
+    names = max((list(score.correct) for score in summed.values()), key=len)
     best_first = sorted(summed.items(), key=lambda item: -item[1].accuracy("fused"))
     rows = [
-        [path, f"{score.images:,}", *(f"{score.accuracy(n):.2f}" for n in names)]
+        [
+            path,
+            f"{score.images:,}",
+            *(f"{score.accuracy(n):.2f}" if n in score.correct else "" for n in names),
+        ]
         for path, score in best_first
     ]
     return markdown(["checkpoint", "images", *(f"{n} %" for n in names)], rows)

@@ -57,6 +57,7 @@ def page(
         contents=contents,
         comparisons=comparisons,
         ranked=_ranked(scores_by_path),
+        ranked_columns=max((list(s[0].correct) for s in scores_by_path.values()), key=len),
         galleries=galleries,
         gallery_data=_embedded([{"path": g.path, "items": g.items} for g in galleries]),
         facts=facts,

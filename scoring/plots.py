@@ -8,7 +8,7 @@ from scoring.statistics import LengthRow, Measures
 from scoring.summary import SetSummary
 
 ROW, LEFT, RIGHT, WIDTH = 16, 190, 24, 760
-SIDE, BORDER = 190, 36
+SIDE, BORDER = 190, 46
 LENGTH_WIDTH, LENGTH_HEIGHT, COUNT_HEIGHT = 760, 220, 60
 
 

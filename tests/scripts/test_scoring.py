@@ -1,0 +1,89 @@
+"""test_final.py with all its outputs, on one process and on two."""
+
+import csv
+import json
+
+import pytest
+
+from models import create_model
+from models.checkpoint import save_checkpoint
+
+TEST = "test_final.py --eval_data data/evaluation --benchmark_all_eval --device cpu --workers 0"
+
+
+@pytest.fixture(scope="module")
+def outputs(run, workplace, tmp_path_factory):
+    place = tmp_path_factory.mktemp("scores")
+    save_checkpoint(place / "other.pth", create_model("acds_str_tiny"))
+    compared = f"{TEST} --compare best_accuracy.pth {place}/other.pth --results {place}/results"
+    two = run(
+        f"python3 -m torch.distributed.launch --nproc_per_node=2 --master_port 29501 {compared} "
+        f"--json {place}/two.json --csv {place}/two.csv --markdown {place}/two.md "
+        f"--report {place}/two.html --gallery 3"
+    )
+    one = run(f"python3 {compared} --json {place}/one.json")
+    return place, one.stdout, two.stdout
+
+
+def figures(file) -> dict:
+    contents = json.loads(file.read_text(encoding="utf-8"))
+    for checkpoint in contents["checkpoints"].values():
+        for one in checkpoint["sets"]:
+            del one["seconds"]
+    return {name: contents[name] for name in ("sets", "checkpoints", "comparisons")}
+
+
+def test_two_processes_find_what_one_does(outputs):
+    place, _, _ = outputs
+    one, two = figures(place / "one.json"), figures(place / "two.json")
+    assert one["sets"] == two["sets"]
+    for path, found in one["checkpoints"].items():
+        for a, b in zip(found["sets"], two["checkpoints"][path]["sets"], strict=True):
+            assert (a["name"], a["images"], a["correct"]) == (b["name"], b["images"], b["correct"])
+            assert b["measures"]["fused"]["images"] == 4  # of which none counts twice
+            assert a["by_length"] == b["by_length"]
+            assert a["measures"]["fused"]["mean_confidence"] == pytest.approx(
+                b["measures"]["fused"]["mean_confidence"], abs=1e-5
+            )
+    assert one["comparisons"] == two["comparisons"]
+
+
+def test_every_output_says_the_same(outputs):
+    place, _, said = outputs
+    contents = json.loads((place / "two.json").read_text(encoding="utf-8"))
+    markdown = (place / "two.md").read_text(encoding="utf-8")
+    page = (place / "two.html").read_text(encoding="utf-8")
+    hashes = {one["sha256"] for one in contents["sets"]}
+    assert len(contents["sets"]) == 8 and len(hashes) == 1  # the same four images in every set
+    for text in (said, markdown, page):
+        assert hashes == {h for h in hashes if h in text}
+        assert "scored on 36 (case-insensitive" in text
+        assert "eight sets, plain mean" in text
+        assert "McNemar" in text
+    with (place / "two.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for path, found in contents["checkpoints"].items():
+        for one in found["sets"]:
+            (row,) = (
+                r
+                for r in rows
+                if (r["checkpoint"], r["set"], r["reading"]) == (path, one["name"], "fused")
+            )
+            assert float(row["accuracy"]) == one["accuracy"]["fused"]
+            assert float(row["one_minus_ned"]) == one["measures"]["fused"]["one_minus_ned"]
+    assert {c["column"] for c in contents["comparisons"]} == {"char", "fused"}
+
+
+def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
+    make_lmdb(tmp_path / "sets" / "SVT", [(encode_image("a"), "a" * 30), (encode_image("b"), "b")])
+    done = run(
+        f"python3 test_final.py --eval_data {tmp_path}/sets --benchmark_all_eval --device cpu "
+        f"--model_dir best_accuracy.pth --workers 0 --protocol 94 --results {tmp_path}/results"
+    )
+    assert "SVT: 1 label(s) longer than the model can read count as errors" in done.stdout
+    assert "trained on charset 36, scored on 94 (case and punctuation count" in done.stdout
+    assert "the model's charset lacks 58 of the characters" in done.stdout
+    (file,) = (tmp_path / "results").glob("*.json")
+    (scores,) = json.loads(file.read_text(encoding="utf-8"))["checkpoints"].values()
+    assert (scores["sets"][0]["images"], scores["sets"][0]["beyond_limit"]) == (2, 1)
+    assert scores["protocol"] == "94"
