@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -75,7 +76,8 @@ class Scorer:
             )
         scores = self._evaluate(model, sets, scored)
         self._say(model, scores)
-        self._scores[str(path)] = scores
+        # Only summaries keep words: a folder may have many checkpoints.
+        self._scores[str(path)] = [replace(one, words=()) for one in scores]
         if not self._process.is_main:
             return
         summary = summarize(str(path), config.name, protocol, scored, config.max_length, scores)

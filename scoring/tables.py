@@ -136,4 +136,4 @@ def contents_table(contents: Sequence[Contents]) -> str:
     for one in contents:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in one.left_out.items())
         rows.append([one.name, f"{one.records:,}", f"{one.compared:,}", one.sha256, reasons])
-    return markdown(["set", "records", "compared", "SHA-256 of the contents", "left out"], rows)
+    return markdown(["name", "records", "compared", "SHA-256 of the contents", "left out"], rows)
