@@ -78,7 +78,7 @@ class AcdsStr(AcdsEncoder):
             )
             return {"char_loss": loss} | core_area_losses(self.config, encoding, targets)
         weights = self.char_tokenLearner.token_weights().abs()
-        weights = (weights / weights.sum(-1, keepdim=True)).expand(len(images), -1, -1)
+        weights = (weights / weights.sum(-1, keepdim=True)).expand(images.shape[0], -1, -1)
         return Outputs.of(self.config, encoding, {"char": logits}, {"char": weights})
 
     def loss_counts(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -29,7 +29,8 @@ def token_guidance(
 
 def prepend_class(guidance: Tensor, class_guidance: Tensor) -> Tensor:
     """Patches' guidance [B, N, 1] with the class token's in front."""
-    return torch.cat([class_guidance.to(guidance.dtype).expand(len(guidance), -1, -1), guidance], 1)
+    class_guidance = class_guidance.to(guidance.dtype).expand(guidance.shape[0], -1, -1)
+    return torch.cat([class_guidance, guidance], 1)
 
 
 class GuidedStream:

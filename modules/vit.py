@@ -99,7 +99,7 @@ class TokenTransformer(nn.Module):
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patch tokens [B, N, D] -> class token in front, positions added: [B, 1 + N, D]."""
-        class_token = self.cls_token.expand(len(patches), -1, -1)
+        class_token = self.cls_token.expand(patches.shape[0], -1, -1)
         return torch.cat([class_token, patches], dim=1) + self.pos_embed
 
     def run_blocks(self, tokens: Tensor) -> Tensor:
