@@ -13,35 +13,32 @@ from dataclasses import replace
 from pathlib import Path
 
 from attention_pictures import attention_picture
-from engine.distributed import LaunchError, distributed
-from engine.options import OptionError, check_against_checkpoint
+from engine.options import check_against_checkpoint
 from engine.report import markdown
-from models import ConfigError
-from models.checkpoint import CheckpointError, load_model
-from preprocessing import UnreadableImageError
-from reading import Reader, find_images
-from text import Reading
+from reading import Reader, Reading, UnreadableImageError, find_images, open_image
 from utils import fail, get_args
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path, Reading]:
     """Readings by file; draws the attention on the way, and reports unreadable files."""
     folder = None if options.no_attention else attention_folder(options)
+    if folder is not None and not reader.recognition.has_maps:
+        print("no attention pictures: an ONNX file only reads", file=sys.stderr)
+        folder = None
     names = picture_names(files)
     readings = {}
-    for item in reader.files(files, attention=folder is not None):
-        if item.error is not None:
-            print(f"unreadable, left out: {item.error}", file=sys.stderr)
+    drawn = folder is not None
+    for file, reading in zip(files, reader.stream(files, drawn, keep_errors=True), strict=True):
+        if reading.error is not None:
+            print(f"unreadable, left out: {reading.error}", file=sys.stderr)
             continue
-        readings[item.path] = replace(
-            item.reading, attention=None, core_area=None, guided_attention=None
-        )
+        readings[file] = replace(reading, attention=None, core_area=None, guided_attention=None)
         if folder is not None:
-            picture = attention_picture(item.image, item.reading, reader.codecs, reader.config)
             try:
+                picture = attention_picture(open_image(file), reading, reader.codecs, reader.config)
                 folder.mkdir(parents=True, exist_ok=True)
-                picture.save(folder / names[item.path])
-            except OSError as error:
+                picture.save(folder / names[file])
+            except (OSError, UnreadableImageError) as error:
                 print(f"no attention pictures: {error}; see --attention_dir", file=sys.stderr)
                 folder = None
     if folder is not None and readings:
@@ -100,12 +97,17 @@ def main() -> None:
     options = get_args("demo")
     try:
         files = find_images(options.demo_imgs)
-        model = load_model(options.model_dir, options.imgH, options.imgW, options.PAD)
-        check_against_checkpoint(options, model.config)
-        with distributed(options.device) as process:
-            reader = Reader(model, str(process.device), options.batch_size)
-            readings = read_all(options, reader, files)
-    except (CheckpointError, ConfigError, LaunchError, OptionError, OSError) as error:
+        reader = Reader.load(
+            options.model_dir,
+            options.device,
+            options.batch_size,
+            image_height=options.imgH,
+            image_width=options.imgW,
+            keep_ratio=options.PAD,
+        )
+        check_against_checkpoint(options, reader.config)
+        readings = read_all(options, reader, files)
+    except (ValueError, OSError) as error:  # ValueError: of weights, options or a device
         fail(error)
     if not readings:
         fail(UnreadableImageError(f"none of the {len(files)} files can be read"))

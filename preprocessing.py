@@ -27,11 +27,18 @@ def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image
             or of so many pixels that decoding it would exhaust memory.
 
     """
-    mode = "RGB" if channels == 3 else "L"
     if isinstance(source, Image.Image):
-        return source.convert(mode)
+        with _refused_in_words(source):
+            return _in_mode(source, channels)
     with open_image(source) as image:
-        return (image if image.mode in EIGHT_BIT else _to_eight_bit(image)).convert(mode)
+        return _in_mode(image, channels)
+
+
+def _in_mode(image: Image.Image, channels: int) -> Image.Image:
+    if 0 in image.size:
+        raise ValueError(f"it has no pixels ({image.width}x{image.height})")
+    image = image if image.mode in EIGHT_BIT else _to_eight_bit(image)
+    return image.convert("RGB" if channels == 3 else "L")
 
 
 @contextmanager
@@ -43,13 +50,18 @@ def open_image(source: bytes | Path) -> Iterator[Image.Image]:
 
     """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    with _refused_in_words(source), Image.open(opened) as image:
+        yield image
+
+
+@contextmanager
+def _refused_in_words(source: bytes | Path | Image.Image) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF data is no news
             # Pillow only warns of sizes that no word image has.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(opened) as image:
-                yield image
+            yield
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
         raise

@@ -11,18 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.checkpoint_error import CheckpointError
 from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
 from models.registry import PRESETS, build_model, preset_config
+from models.safetensors_file import SUFFIX as SAFETENSORS_SUFFIX
+from models.safetensors_file import load_safetensors
 from text import CHARSET_PRESETS
 from whole_file import whole_file
 
 FORMAT = "acds-str checkpoint 1"
 WRAPPER_PREFIXES = ("module.", "mgp_str.", "acds_str.")
-
-
-class CheckpointError(ValueError):
-    """A file that is no checkpoint, is damaged, or does not fit; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Checkpoint:
         config: architecture, charset and sizes; inferred from the shapes where the file is a
             bare state dict, as the official ones are.
         state_dict: official names, without wrapper prefixes.
-        source: own, official or hugging-face.
+        source: own, official, safetensors or hugging-face.
         extra: what else a training run stored (iteration, scores, options).
 
     """
@@ -71,7 +70,7 @@ def load_checkpoint(
     image_width: int | None = None,
     keep_ratio: bool | None = None,
 ) -> Checkpoint:
-    """Read any checkpoint: our own, an official `.pth`, or a Hugging Face folder.
+    """Read any checkpoint: our own, an official `.pth`, safetensors, or a Hugging Face folder.
 
     Args:
         path: file or folder.
@@ -99,6 +98,13 @@ def load_checkpoint(
                 f"The Hugging Face folder {path} can't be read: {error}"
             ) from None
         return Checkpoint(config, state_dict, "hugging-face")
+    if path.suffix == SAFETENSORS_SUFFIX:
+        return Checkpoint(*load_safetensors(path), "safetensors")
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path} is an ONNX file, which can be read with (`Reader.load`, demo.py) but not "
+            "trained, scored or exported; give the checkpoint that it was made from."
+        )
     contents = _read(path)
     if contents.get("format") == FORMAT:
         try:
@@ -131,11 +137,18 @@ def load_model(
 
     """
     checkpoint = load_checkpoint(path, image_height, image_width, keep_ratio)
+    config = checkpoint.config
+    layers = config.depth + (sum(config.extractor_blocks) if config.has_extractor else 0)
+    if layers > len(checkpoint.state_dict):  # to build them all could take for ever
+        raise CheckpointError(
+            f"{path} is damaged: its configuration has {layers:,} layers, and there are only "
+            f"{len(checkpoint.state_dict):,} weights."
+        )
     try:
         # Without memory or initialisation of its own: the loaded tensors become the weights.
         with torch.device("meta"):
-            model = build_model(checkpoint.config)
-    except ConfigError as error:
+            model = build_model(config)
+    except ValueError as error:  # of the configuration, or of a vocabulary in it
         raise CheckpointError(f"{path}: {error}") from None
     weights = {
         name: value.float() if value.is_floating_point() else value

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from modules.core_area import FORMS
+from modules.core_area_forms import FORMS
 from text import CHARSET_PRESETS
 from text.subword import BERT_CLASSES, GPT2_CLASSES
 

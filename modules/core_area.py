@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.core_area_forms import FORMS as FORMS
 from modules.losses import LossSum
 
-FORMS = ("linear", "sigmoid")
 FOREGROUND_WEIGHT = 2.0
 LOWEST, HIGHEST = 0.01, 0.99
 

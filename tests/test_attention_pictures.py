@@ -209,7 +209,7 @@ def test_demo_draws_every_family_and_keeps_no_map(name, encode_image, tmp_path):
     with Image.open(tmp_path / "attens" / "word_attention.png") as drawn:
         assert drawn.width == (COLUMN if name == MGP else 3 * COLUMN) + MARGIN
     ((path, reading),) = readings.items()
-    plain = {"text", "confidence", "granularity", "by_granularity"}
+    plain = {"text", "confidence", "granularity", "by_granularity", "source"}
     assert all(getattr(reading, f.name) is None for f in fields(reading) if f.name not in plain)
     assert list(as_row(path, reading)) == [
         "file",

@@ -2,12 +2,13 @@
 
 from text.charset import CHARSET_PRESETS, Charset, Normalized
 from text.codec import CharCodec, Codec
-from text.fusion import GranularityReading, Reading, fuse
+from text.fusion import Character, GranularityReading, Reading, fuse
 from text.subword import SubwordCodec, build_codecs
 
 __all__ = [
     "CHARSET_PRESETS",
     "CharCodec",
+    "Character",
     "Charset",
     "Codec",
     "GranularityReading",

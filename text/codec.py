@@ -59,12 +59,15 @@ class CharCodec(Codec):
     start_id = 0
     stop_id = 1
     pad_id = 0
+    first_character_id = 2
 
     def __init__(self, charset: Charset, max_length: int = 25):
         self.charset = charset
         self.positions = max_length + 2
         self.num_classes = len(charset.characters) + 2
-        self._id_of = {c: i + 2 for i, c in enumerate(charset.characters)}
+        self._id_of = {
+            c: i for i, c in enumerate(charset.characters, start=self.first_character_id)
+        }
         # Start has no text of its own: the reference writes a literal "[GO]" (quirk 3).
         self._text_of = ["", "", *charset.characters]
 

@@ -2,10 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from text.codec import Codec
+from text.codec import CharCodec, Codec
+
+
+@dataclass(frozen=True)
+class Character:
+    """A character of the char granularity's reading.
+
+    Attributes:
+        text: the character.
+        confidence: its probability, in [0, 1].
+        position: its row of the granularity's attention, 1 or more (row 0 is start).
+        centre: where that row looked on average, x and y in [0, 1] from the upper left corner of
+            the model's input (padding included); None where the attention was not asked for. The
+            rows of an ATD look at the same places in every image.
+
+    """
+
+    text: str
+    confidence: float
+    position: int
+    centre: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +52,7 @@ class GranularityReading:
 
 @dataclass(frozen=True)
 class Reading:
-    """A word as read.
+    """A word as read, or why there is none.
 
     Attributes:
         text, confidence: of the most confident granularity.
@@ -46,6 +67,9 @@ class Reading:
             mean of its own row of CAFM's `G = sigmoid(A + g)` over all 1 + N keys. Rows of the
             attention A sum to 1, so this is nearly sigmoid(g) of the patch: just above 0.5 where
             the guidance g is 0. Only on request, and None for a model without CAFM.
+        source: the image's file; None for one that was not given as a file.
+        error: why the image could not be read; None for one that was. With an error, the text is
+            empty, the confidence 0, and there are no granularities.
 
     """
 
@@ -56,6 +80,31 @@ class Reading:
     attention: Mapping[str, np.ndarray] | None = None
     core_area: np.ndarray | None = None
     guided_attention: np.ndarray | None = None
+    source: Path | None = None
+    error: str | None = None
+
+    @property
+    def characters(self) -> tuple[Character, ...]:
+        """Characters of the char granularity's reading, which may not be the fused one."""
+        own = self.by_granularity.get("char")
+        if own is None:
+            return ()
+        # Ids before the first character's have no text.
+        places = [i for i, c in enumerate(own.ids) if c >= CharCodec.first_character_id]
+        return tuple(
+            Character(text, own.probabilities[i], i + 1, self._centre("char", i + 1))
+            for text, i in zip(own.text, places, strict=True)
+        )
+
+    def _centre(self, granularity: str, position: int) -> tuple[float, float] | None:
+        if self.attention is None:
+            return None
+        weights = self.attention[granularity][position]
+        rows, columns = weights.shape
+        total = max(float(weights.sum()), 1e-12)
+        across = (np.arange(columns) + 0.5) / columns
+        down = (np.arange(rows) + 0.5) / rows
+        return float(weights.sum(0) @ across) / total, float(weights.sum(1) @ down) / total
 
 
 def fuse(

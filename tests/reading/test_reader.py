@@ -42,7 +42,7 @@ def test_readings_equal_decoding_the_models_outputs(reader, word):
     arrays = [(i.permute(1, 2, 0) * 255).to(torch.uint8).numpy() for i in images]
     exact = torch.stack([torch.from_numpy(a).permute(2, 0, 1) for a in arrays]).float() / 255
     with torch.inference_mode():
-        ids, probabilities = reader.model(exact).greedy()
+        ids, probabilities = reader.recognition.model(exact).greedy()
     expected = fuse(
         reader.codecs,
         {n: i.numpy() for n, i in ids.items()},
@@ -88,7 +88,7 @@ def test_maps_are_those_of_the_models_outputs(name, changes, has_map, has_guidan
         for image in (word, np.full((20, 30, 3), 200, np.uint8))
     ]
     with torch.inference_mode():
-        outputs = reader.model(torch.from_numpy(np.stack(pixels)).float() / 255)
+        outputs = reader.recognition.model(torch.from_numpy(np.stack(pixels)).float() / 255)
     readings = reader([word, np.full((20, 30, 3), 200, np.uint8)], attention=True)
     for i, reading in enumerate(readings):
         assert (reading.core_area is not None) == has_map
@@ -115,7 +115,7 @@ def test_guided_attention_without_guidance_is_just_above_a_half(word):
 
 
 def test_a_checkpoint_is_loaded_by_path(reader, word, tmp_path):
-    save_checkpoint(tmp_path / "m.pth", reader.model)
+    save_checkpoint(tmp_path / "m.pth", reader.recognition.model)
     assert Reader.load(tmp_path / "m.pth", device="cpu")(word).text == reader(word).text
 
 

@@ -1,0 +1,3 @@
+"""The forms of the core-area map, known without torch; see `modules.core_area`."""
+
+FORMS = ("linear", "sigmoid")

@@ -1,0 +1,75 @@
+"""What can be read: files, encoded bytes, Pillow images, RGB arrays; and files in a folder."""
+
+import glob
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from preprocessing import UnreadableImageError, decode_image
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
+
+
+def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
+    """Any accepted kind of image as a Pillow image, RGB or grey.
+
+    Args:
+        image: a path, encoded bytes, a Pillow image of any mode, or an array uint8 [H, W, 3] in
+            RGB order (OpenCV's are BGR: give `array[:, :, ::-1]`).
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        UnreadableImageError: it can't be decoded, is of no accepted kind, or is an array of
+            another shape or type.
+
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise UnreadableImageError(
+                f"an array must be RGB, uint8 [H, W, 3], not {image.dtype} {list(image.shape)}"
+            )
+        return decode_image(Image.fromarray(image), channels)
+    if isinstance(image, bytes | Image.Image):
+        return decode_image(image, channels)
+    if not isinstance(image, str | Path):
+        raise UnreadableImageError(
+            f"a {type(image).__name__} is no image; give a path, encoded bytes, a Pillow image, or "
+            "an RGB array uint8 [H, W, 3]"
+        )
+    try:
+        return decode_image(Path(image), channels)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{image}: {error}") from None
+
+
+def find_images(place: str | Path) -> list[Path]:
+    """Image files: the file itself, those of a folder, or those that a glob matches.
+
+    Raises:
+        FileNotFoundError: nothing is there; the message says what was looked for.
+
+    """
+    path = Path(place)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        candidates = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    else:
+        candidates = [Path(p) for p in glob.glob(str(place), recursive=True)]
+    found = sorted((p for p in candidates if p.is_file()), key=_natural)
+    if not found:
+        raise FileNotFoundError(
+            f"There are no images at {place}; give an image, a folder with "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))} files, or a glob in quotes."
+        )
+    return found
+
+
+def _natural(path: Path) -> list:
+    """2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]

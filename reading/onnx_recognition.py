@@ -1,0 +1,124 @@
+"""Recognizers exported to ONNX, computed by onnxruntime, without torch."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from models.checkpoint_error import CheckpointError
+from models.metadata import from_metadata
+from models.onnx_form import FORM, INPUT, ids_name, probabilities_name
+from reading.recognition import Recognized
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Of what a file may claim its images to have; no model of words comes near.
+MOST_PIXELS = 2**24
+
+
+class OnnxRecognition:
+    """An ONNX file that `export.py` wrote.
+
+    Args:
+        path: the file.
+        device: cpu, or cuda where the package onnxruntime-gpu is installed; None for cpu.
+
+    Raises:
+        CheckpointError: missing, damaged, or not written by `export.py`.
+        ValueError: a device that this installation of onnxruntime has not.
+
+    """
+
+    has_maps = False
+
+    def __init__(self, path: Path | str, device: str | None = None):
+        # Imported here: reading with torch does without.
+        import onnxruntime
+
+        self.path = Path(path)
+        offered = onnxruntime.get_available_providers()
+        provider = PROVIDERS.get(device or "cpu")
+        if provider not in offered:
+            devices = ", ".join(name for name, own in PROVIDERS.items() if own in offered)
+            raise ValueError(
+                f"onnxruntime can't compute on {device} here, only on {devices}; for a GPU, "
+                "install onnxruntime-gpu in its place."
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # a damaged file is refused in words below
+        # As torch does; 0 stands for all cores.
+        options.intra_op_num_threads = _threads(os.environ.get("OMP_NUM_THREADS", ""))
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.path), options, providers=[provider]
+            )
+        except Exception as error:  # the library raises many that have no class in common
+            raise CheckpointError(
+                f"{self.path} is no ONNX file, or a damaged one: {str(error).splitlines()[0]}"
+            ) from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.config = from_metadata(metadata, FORM, self.path)
+        self._check_graph()
+
+    def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
+        """Read pixels uint8 [B, C, H, W]. There are no maps.
+
+        Raises:
+            CheckpointError: the graph gives what no recognizer does, or nothing at all.
+
+        """
+        names = self.config.granularities
+        wanted = [name(g) for g in names for name in (ids_name, probabilities_name)]
+        try:
+            computed = self._session.run(wanted, {INPUT: pixels})
+        except Exception as error:  # as above
+            raise CheckpointError(
+                f"{self.path} can't be computed: {str(error).splitlines()[0]}"
+            ) from None
+        values = dict(zip(wanted, computed, strict=True))
+        ids = {g: values[ids_name(g)] for g in names}
+        probabilities = {g: values[probabilities_name(g)] for g in names}
+        shape = (len(pixels), self.config.positions)
+        for g in names:
+            classes = self.config.num_classes(g)
+            if ids[g].shape != shape or probabilities[g].shape != shape:
+                raise CheckpointError(
+                    f"{self.path} is damaged: its {g} outputs have the shapes "
+                    f"{list(ids[g].shape)} and {list(probabilities[g].shape)} instead of "
+                    f"{list(shape)}."
+                )
+            if ids[g].min() < 0 or ids[g].max() >= classes:
+                raise CheckpointError(
+                    f"{self.path} is damaged: it gives {g} ids beyond its {classes} classes."
+                )
+        return Recognized(ids, probabilities)
+
+    def _check_graph(self) -> None:
+        """Refuse a graph that doesn't fit its configuration."""
+        config = self.config
+        inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
+        sizes = [config.channels, config.image_height, config.image_width]
+        type_and_shape = inputs.get(INPUT, ("", [None]))
+        if (
+            list(inputs) != [INPUT]
+            or type_and_shape != ("tensor(uint8)", [type_and_shape[1][0], *sizes])
+            or config.image_height * config.image_width > MOST_PIXELS
+        ):
+            raise CheckpointError(
+                f"{self.path} is damaged: its inputs are {inputs}, not `{INPUT}` of type uint8 "
+                f"and shape {['batch', *sizes]}."
+            )
+        outputs = {o.name: o.type for o in self._session.get_outputs()}
+        for granularity in config.granularities:
+            for name, kind in (
+                (ids_name(granularity), "tensor(int64)"),
+                (probabilities_name(granularity), "tensor(float)"),
+            ):
+                if outputs.get(name) != kind:
+                    raise CheckpointError(
+                        f"{self.path} is damaged: its output {name} is {outputs.get(name)}, not "
+                        f"{kind}."
+                    )
+
+
+def _threads(setting: str) -> int:
+    return int(setting) if setting.isdecimal() else 0

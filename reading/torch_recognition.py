@@ -1,0 +1,83 @@
+"""Recognizers computed by torch: every form of weights but ONNX."""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.outputs import Outputs
+from models.reading_path import reading_path
+from reading.recognition import Recognized
+
+
+class TorchRecognition:
+    """A model on a device.
+
+    Args:
+        model: a recognizer.
+        device: cuda or cpu; None takes a GPU where there is one.
+        dtype: float32, or bfloat16 for speed; None for float32.
+        fast: read by the fast path, whose logits are the model's own up to rounding (see
+            `models.reading_path`); the model itself is used where maps are asked for.
+
+    Raises:
+        ValueError: a GPU where torch sees none.
+
+    """
+
+    has_maps = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+        fast: bool = True,
+    ):
+        if str(device).startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"torch sees no GPU here, so that {device} can't be used; take cpu.")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device).eval()
+        self.dtype, self.fast = dtype or torch.float32, fast
+        self.config = model.config
+
+    def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
+        """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
+        images = torch.from_numpy(pixels).to(self.device).float() / 255
+        with torch.inference_mode():
+            outputs = self._outputs(images, maps)
+            ids, probabilities = outputs.greedy()
+        return Recognized(
+            {name: own.cpu().numpy() for name, own in ids.items()},
+            {name: own.cpu().numpy() for name, own in probabilities.items()},
+            **(self._maps(outputs) if maps else {}),
+        )
+
+    def _maps(self, outputs: Outputs) -> dict:
+        grid_size = self.config.grid_size
+        core_area = guided = None
+        if outputs.core_area is not None:
+            core_area = outputs.core_area[:, 0].float().cpu().numpy()
+        if outputs.guided_attention is not None:
+            row_means = outputs.guided_attention[:, 1:].float().mean(-1)
+            guided = row_means.unflatten(1, grid_size).cpu().numpy()
+        return {
+            "attention": {
+                name: weights[:, :, 1:].unflatten(2, grid_size).float().cpu().numpy()
+                for name, weights in outputs.attention.items()
+            },
+            "core_area": core_area,
+            "guided_attention": guided,
+        }
+
+    @cached_property
+    def _reading_path(self) -> nn.Module:
+        return reading_path(self.model, self.dtype)
+
+    def _outputs(self, images: torch.Tensor, maps: bool) -> Outputs:
+        if self.fast and not maps:
+            return self._reading_path(images)
+        rounded = self.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=rounded):
+            return self.model(images)
