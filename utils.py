@@ -78,7 +78,7 @@ def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespa
     """Options of a script.
 
     Args:
-        script: train_final_dist, test_final or demo.
+        script: train_final_dist, test_final, demo or export.
         argv: arguments, None for those of the command line.
 
     """
@@ -273,7 +273,12 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading")
-    group.add_argument("--model_dir", "--saved_model", required=True, help="checkpoint")
+    group.add_argument(
+        "--model_dir",
+        "--saved_model",
+        required=True,
+        help="checkpoint, exported file, or Hugging Face folder",
+    )
     group.add_argument(
         "--demo_imgs", required=True, help="an image, a folder of images, or a glob in quotes"
     )
@@ -284,6 +289,29 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no_attention", action="store_true", help="draw none (default: off)")
     group.add_argument("--csv", help="also write the readings to this CSV file (default: no)")
     group.add_argument("--json", help="also write the readings to this JSON file (default: no)")
+
+
+def _add_export_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("export", "Give one form or more.")
+    group.add_argument("--model_dir", "--saved_model", required=True, help="checkpoint")
+    group.add_argument("--onnx", metavar="FILE", help="write this .onnx file (default: no)")
+    group.add_argument(
+        "--safetensors", metavar="FILE", help="write this .safetensors file (default: no)"
+    )
+    group.add_argument(
+        "--hugging_face",
+        metavar="FOLDER",
+        help="write a folder of transformers' MgpstrForSceneTextRecognition (default: no)",
+    )
+    group.add_argument(
+        "--images",
+        default="demo_imgs",
+        help="an image, a folder, or a glob in quotes, on which every form must read as the "
+        "checkpoint does (default: demo_imgs)",
+    )
+    group.add_argument(
+        "--batch_size", type=positive, default=32, help="images a batch (default: 32)"
+    )
 
 
 _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
@@ -311,6 +339,10 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
     "demo": (
         "Read the words in images.",
         (_add_model_options, lambda p: _add_machine_options(p, 32), _add_demo_options),
+    ),
+    "export": (
+        "Export a checkpoint, and check that what was exported reads as it does.",
+        (_add_model_options, _add_export_options),
     ),
 }
 

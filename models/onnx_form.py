@@ -6,11 +6,11 @@ normalised. For each granularity (char, bpe, wp) that the model has, it gives
 - `<granularity>_ids`, int64 [B, T]: the most probable id of each position; position 0 is start,
   and never read, and the word ends before the first stop id;
 - `<granularity>_probabilities`, float32 [B, T]: theirs, in [0, 1];
-- `<granularity>_confidence`, float32 [B]: their product up to and including stop,
-  over all positions where there is no stop.
+- `<granularity>_confidence`, float32 [B]: their product up to and including stop, over
+  all positions where there is no stop.
 
-`granularity`, int64 [B], is the number of the one whose reading wins, in the order of the metadata's
-`granularities`: the fused reading, see `text.fuse`.
+`granularity`, int64 [B], is the number of the one whose reading wins, in the order of the
+metadata's `granularities`: the fused reading, see `text.fuse`.
 """
 
 FORM = "onnx 1"

@@ -1,0 +1,104 @@
+"""The forms that a recognizer is exported to: writing them, and whether they read the same."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import nn
+
+from models.hugging_face import export_hugging_face
+from models.onnx_export import export_onnx
+from models.safetensors_file import save_safetensors
+from reading import Reading
+
+# How far a confidence may be off, and still be the same up to rounding.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of weights.
+
+    Attributes:
+        name: for people.
+        suffix: of its file; none for a folder.
+        write: writes a model there.
+
+    """
+
+    name: str
+    suffix: str
+    write: Callable[[nn.Module, Path], None]
+
+
+# By the option of export.py.
+FORMS = {
+    "onnx": Form("ONNX", ".onnx", export_onnx),
+    "hugging_face": Form("Hugging Face folder", "", export_hugging_face),
+    "safetensors": Form(
+        "safetensors", ".safetensors", lambda model, path: save_safetensors(path, model)
+    ),
+}
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A place beside a target; what is written there takes the target's place at the end.
+
+    A folder's files replace those of the same names in a folder that exists already. After a fault,
+    nothing is left, and the target is what it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+        place = Path(folder) / target.name
+        yield place
+        if place.is_dir():
+            target.mkdir(exist_ok=True)
+            for file in place.iterdir():
+                file.replace(target / file.name)
+        else:
+            place.replace(target)
+
+
+def megabytes(path: Path) -> float:
+    """Size of a file, or of a folder's files, in 10^6 bytes."""
+    files = [path] if path.is_file() else list(path.iterdir())
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two readings of the same images compare, every granularity counted.
+
+    Attributes:
+        images: compared.
+        changed: what reads another text: one line for each image and granularity.
+        largest: largest difference of two confidences of the same text.
+
+    """
+
+    images: int
+    changed: tuple[str, ...]
+    largest: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether all is the same up to rounding."""
+        return not self.changed and self.largest <= TOLERANCE
+
+
+def compare(expected: Sequence[Reading], found: Sequence[Reading]) -> Agreement:
+    """Compare readings of the same images; errors are compared as texts are."""
+    changed, largest = [], 0.0
+    for number, (one, other) in enumerate(zip(expected, found, strict=True)):
+        where = one.source.name if one.source else f"image {number}"
+        pairs = {"fused": (one, other)}
+        pairs |= {n: (own, other.by_granularity[n]) for n, own in one.by_granularity.items()}
+        for name, (own, its) in pairs.items():
+            if own.text != its.text:
+                changed.append(f"{where}, {name}: {own.text!r} became {its.text!r}")
+            else:
+                largest = max(largest, abs(own.confidence - its.confidence))
+    return Agreement(len(expected), tuple(changed), largest)

@@ -1,0 +1,95 @@
+"""Export a checkpoint to ONNX, to safetensors, or to a Hugging Face folder, and check the result.
+
+python3 export.py --model_dir best_accuracy.pth --onnx reader.onnx --safetensors reader.safetensors
+"""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from engine.exported_forms import FORMS, compare, megabytes, staged
+from engine.options import OptionError, check_against_checkpoint
+from models.checkpoint import load_model
+from reading import Reader, Reading, UnreadableImageError, find_images
+from utils import fail, get_args
+
+MOST_SHOWN = 5
+
+
+class DisagreementError(RuntimeError):
+    """An exported form that reads otherwise than the checkpoint."""
+
+
+def readable(images: list[Path], readings: list[Reading]) -> list[Path]:
+    """The images that could be read; says which could not.
+
+    Raises:
+        UnreadableImageError: none could.
+
+    """
+    for reading in readings:
+        if reading.error is not None:
+            print(f"unreadable, left out: {reading.error}", file=sys.stderr)
+    kept = [file for file, own in zip(images, readings, strict=True) if own.error is None]
+    if not kept:
+        raise UnreadableImageError(f"none of the {len(images)} files can be read")
+    return kept
+
+
+def export(options: Namespace) -> None:
+    """Write every form asked for, each only if it reads as the checkpoint does.
+
+    Raises:
+        DisagreementError: one does not; it is not left where it was asked for.
+
+    """
+    targets = {name: Path(getattr(options, name)) for name in FORMS if getattr(options, name)}
+    if not targets:
+        raise OptionError(f"Nothing to export to; give {', '.join(f'--{name}' for name in FORMS)}.")
+    for name, target in targets.items():
+        if FORMS[name].suffix and target.suffix != FORMS[name].suffix:
+            raise OptionError(
+                f"--{name} {target}: its name must end with {FORMS[name].suffix}, by which it is "
+                "known when it is loaded."
+            )
+    model = load_model(options.model_dir, options.imgH, options.imgW, options.PAD)
+    check_against_checkpoint(options, model.config)
+    images = find_images(options.images)
+    plain = Reader(model, "cpu", options.batch_size, fast=False)
+    images = readable(images, plain(images, keep_errors=True))
+    expected = plain(images)
+    for name, target in targets.items():
+        form = FORMS[name]
+        with staged(target) as place:
+            print(f"{form.name}: writing and checking ...", flush=True)
+            form.write(model, place)
+            found = Reader.load(place, "cpu", options.batch_size)(images)
+            agreement = compare(expected, found)
+            if not agreement.holds:
+                shown = "".join(f"\n  {line}" for line in agreement.changed[:MOST_SHOWN])
+                raise DisagreementError(
+                    f"the {form.name} does not read as the checkpoint does, and was not written: "
+                    f"{len(agreement.changed)} of its texts differ, confidences by up to "
+                    f"{agreement.largest:.1e}{shown}"
+                )
+        print(
+            f"{form.name}: {target}, {megabytes(target):.1f} MB; reads the {agreement.images} "
+            f"words of {options.images} as the checkpoint does, confidences within "
+            f"{agreement.largest:.0e}"
+        )
+
+
+def main() -> None:
+    """Parse, export; a form that reads otherwise ends with status 1, a fault with 2."""
+    options = get_args("export")
+    try:
+        export(options)
+    except DisagreementError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (ValueError, OSError) as error:  # ValueError: of weights, options, images or a form
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()

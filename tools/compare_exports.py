@@ -1,0 +1,230 @@
+"""What each form of a checkpoint costs and changes: size, images a second, accuracy.
+
+python3 tools/compare_exports.py --model_dir best_accuracy.pth --data my_words
+
+Writes every form that the model can have into a temporary folder, and reads a labelled folder (a
+gt.txt with path, tab, label) with each: in a process of its own, the processes taking turns. Speeds
+are medians of the rounds, from files to text. Accuracy is that of the fused reading, without case
+and punctuation; labels with other characters count by what is left of them.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.argument_types import positive
+from engine.exported_forms import FORMS, compare, megabytes
+from engine.progress import Progress, RunLog
+from engine.report import markdown
+from labelled_folder import read_ground_truth
+from lmdb_file import DataError
+from models.checkpoint import load_model
+from reading import Reader, Reading
+from text import Charset, GranularityReading
+from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
+from utils import fail
+
+HEADER = ("form", "MB", "images/s", "accuracy %", "change", "texts changed", "confidence change")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form's figures.
+
+    Attributes:
+        megabytes: of its file or folder, in 10^6 bytes.
+        images_per_s: median over the rounds.
+        accuracy: percent of the readable images, fused.
+        change: of it, in points, to the checkpoint in fp32.
+        changed: images and granularities whose text is another than the checkpoint's.
+        confidence_change: largest difference of the confidences of equal texts.
+
+    """
+
+    form: str
+    megabytes: float
+    images_per_s: float
+    accuracy: float
+    change: float
+    changed: int
+    confidence_change: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A form to measure.
+
+    Attributes:
+        name: for people.
+        path: its weights.
+        dtype: fp32 or bf16 for torch; exported for ONNX, which computes as it was exported.
+
+    """
+
+    name: str
+    path: Path
+    dtype: str
+
+
+def labelled_images(folder: Path) -> list[tuple[Path, str]]:
+    """Files and labels of a folder's gt.txt.
+
+    Raises:
+        DataError: no gt.txt, or none of its lines has both.
+
+    """
+    truth = read_ground_truth(folder / "gt.txt")
+    if not truth.entries:
+        raise DataError(f"{folder}/gt.txt has no line with a path and a label.")
+    return [(folder / path, label) for path, label in truth.entries]
+
+
+def read_files(path: str, dtype: str, batch_size: str, data: str) -> None:
+    """A form's process: reads all images of a labelled folder, again and again."""
+    files = [file for file, _ in labelled_images(Path(data))]
+    settings = {} if dtype == "exported" else {"dtype": DTYPES[dtype]}
+    reader = Reader.load(path, "cpu", int(batch_size), **settings)
+
+    def read_all() -> dict[str, Any]:
+        started = time.perf_counter()
+        readings = reader(files, keep_errors=True)
+        return {"seconds": time.perf_counter() - started, "readings": _plain(readings)}
+
+    serve(read_all)
+
+
+def _plain(readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": own.text,
+            "confidence": own.confidence,
+            "error": own.error,
+            "granularities": {
+                name: [its.text, its.confidence, its.stopped]
+                for name, its in own.by_granularity.items()
+            },
+        }
+        for own in readings
+    ]
+
+
+def _readings(plain: Sequence[dict[str, Any]]) -> list[Reading]:
+    return [
+        Reading(
+            own["text"],
+            own["confidence"],
+            "",
+            {name: GranularityReading(*its) for name, its in own["granularities"].items()},
+            error=own["error"],
+        )
+        for own in plain
+    ]
+
+
+def candidates(model_dir: str, folder: Path) -> list[Candidate]:
+    """The checkpoint, and all its forms, newly written."""
+    path = Path(model_dir)
+    found = [Candidate(f"checkpoint, {dtype}", path, dtype) for dtype in DTYPES]
+    model = load_model(path)
+    for name, form in FORMS.items():
+        place = folder / f"exported{form.suffix}"
+        try:
+            form.write(model, place)
+        except ValueError as error:  # not every form has a place for every model
+            print(f"{form.name} left out: {error}", file=sys.stderr)
+            continue
+        found.append(Candidate(form.name, place, "exported" if name == "onnx" else "fp32"))
+    return found
+
+
+def measure(forms: Sequence[Candidate], data: Path, rounds: int, batch_size: int) -> list[Row]:
+    """A row for each form; the first is what the others are compared with."""
+    labels = [label for _, label in labelled_images(data)]
+    processes = [BenchProcess(__file__, [c.path, c.dtype, batch_size, data]) for c in forms]
+    seconds: list[list[float]] = [[] for _ in forms]
+    progress = Progress(rounds * len(forms), "rounds", RunLog())
+    readings: list[list[Reading]] = [[] for _ in forms]
+    for _ in range(rounds):
+        for number, process in enumerate(processes):
+            answer = process.round()
+            seconds[number].append(answer["seconds"])
+            readings[number] = _readings(answer["readings"])
+            progress.update(1)
+    progress.close()
+    for process in processes:
+        process.close()
+    scores = [accuracy(own, labels) for own in readings]
+    rows = []
+    for number, form in enumerate(forms):
+        agreement = compare(readings[0], readings[number])
+        rows.append(
+            Row(
+                form.name,
+                megabytes(form.path),
+                len(labels) / statistics.median(seconds[number]),
+                scores[number],
+                scores[number] - scores[0],
+                len(agreement.changed),
+                agreement.largest,
+            )
+        )
+    unreadable = [own.error for own in readings[0] if own.error is not None]
+    for error in unreadable:
+        print(f"unreadable, left out: {error}", file=sys.stderr)
+    print(f"{len(labels) - len(unreadable)} images read, {len(unreadable)} unreadable")
+    return rows
+
+
+def accuracy(readings: Sequence[Reading], labels: Sequence[str]) -> float:
+    """Percent of the readable images read right, without case and punctuation."""
+    normalize = Charset.load("36").normalize
+    right = [
+        normalize(own.text).text == normalize(label).text
+        for own, label in zip(readings, labels, strict=True)
+        if own.error is None
+    ]
+    return 100 * sum(right) / max(len(right), 1)
+
+
+def main() -> None:
+    """Parse, write the forms, measure, print."""
+    if sys.argv[1:2] == ["--work"]:
+        read_files(*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model_dir", required=True, help="checkpoint")
+    parser.add_argument("--data", required=True, type=Path, help="folder with a gt.txt")
+    parser.add_argument("--batch_size", type=positive, default=32, help="default: 32")
+    parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args()
+    try:
+        labelled_images(options.data)  # a fault in them is told before forms are written
+        with TemporaryDirectory() as folder:
+            forms = candidates(options.model_dir, Path(folder))
+            rows = measure(forms, options.data, options.rounds, options.batch_size)
+    except (ValueError, OSError, DataError) as error:
+        fail(error)
+    cells = [
+        [
+            *(r.form, f"{r.megabytes:.1f}", f"{r.images_per_s:.2f}", f"{r.accuracy:.2f}"),
+            *(f"{r.change:+.2f}", str(r.changed), f"{r.confidence_change:.0e}"),
+        ]
+        for r in rows
+    ]
+    print(markdown(list(HEADER), cells))
+    if options.json:
+        save_rows(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()
