@@ -1,12 +1,12 @@
 """A recognizer as an ONNX file, which reads without torch; see `models.onnx_form`."""
 
 import json
-import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.codecs import config_codecs
@@ -24,6 +24,18 @@ from text import Codec
 
 OPSET = 18  # the oldest with all that is needed: any onnxruntime since 1.14 reads it
 LARGEST = 2**31 - 2**20  # of a protobuf message
+CHUNK = 256
+
+
+def log_sum_exp(logits: Tensor) -> Tensor:
+    """Log of the sum of exponentials over the last axis, [..., classes] -> [...].
+
+    By chunks, then over them: onnxruntime adds one by one, and where one class has nearly all, what
+    50,000 others come to would be lost in rounding (as much as 0.003 of a probability).
+    """
+    missing = -logits.shape[-1] % CHUNK
+    chunks = F.pad(logits, (0, missing), value=float("-inf")).unflatten(-1, (-1, CHUNK))
+    return chunks.logsumexp(dim=-1).logsumexp(dim=-1)
 
 
 class GreedyReading(nn.Module):
@@ -44,18 +56,20 @@ class GreedyReading(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Pixels uint8 [B, C, H, W] -> ids, probabilities, confidence by granularity, winner."""
-        ids, probabilities = self.model(images.float() / 255).greedy()
+        logits = self.model(images.float() / 255).logits()
         results, logarithms, stops = [], [], []
         for name, stop_id in self._stop_ids.items():
-            is_stop = ids[name][:, 1:] == stop_id
+            largest, ids = logits[name].max(dim=-1)
+            logarithm = largest - log_sum_exp(logits[name])
+            is_stop = ids[:, 1:] == stop_id
             seen = is_stop.long().cumsum(1)
             used = (seen == 0) | (is_stop & (seen == 1))
-            # Products of many small probabilities would vanish. NaN has no confidence.
-            factors = probabilities[name][:, 1:]
-            factors = torch.where(factors.isnan(), 0.0, factors).log()
+            # A product of many small probabilities would vanish. NaN has no confidence.
+            factors = logarithm[:, 1:]
+            factors = torch.where(factors.isnan(), float("-inf"), factors)
             logarithms.append(torch.where(used, factors, 0.0).sum(1))
             stops.append(is_stop.any(1))
-            results += [ids[name], probabilities[name], logarithms[-1].exp()]
+            results += [ids, logarithm.exp(), logarithms[-1].exp()]
         return *results, self._winner(torch.stack(logarithms, 1), torch.stack(stops, 1))
 
     def _winner(self, logarithms: Tensor, stopped: Tensor) -> Tensor:
@@ -98,7 +112,6 @@ def export_onnx(model: nn.Module, path: Path) -> None:
     # it proves that no other size than the batch's is free, and that the batch's is.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             GreedyReading(model, codecs).eval(),
             (pixels,),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,9 @@ from models.checkpoint import save_checkpoint
 from preprocessing import UnreadableImageError, preprocess
 from reading import Reader, find_images, open_image
 from text import fuse
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +141,92 @@ def test_a_grey_model_reads_color_images(word):
 def test_what_is_no_image_is_refused(reader, bad, message):
     with pytest.raises(UnreadableImageError, match=message):
         reader(bad)
+
+
+def test_the_message_names_the_image_among_many(reader, word, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(UnreadableImageError, match=r"^image 3 \(the first is 0\): not an image"):
+        reader([word, word, word, b"junk"])
+    with pytest.raises(UnreadableImageError, match=r"bad\.png: not an image"):
+        reader([word, tmp_path / "bad.png"])
+    with pytest.raises(UnreadableImageError, match=r"image 1 .*a dict is no image"):
+        reader([word, {}])
+
+
+def test_bad_images_are_kept_as_errors_on_request(reader, word, encode_image, tmp_path):
+    whole = encode_image("half", (300, 200), "JPEG")
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    lazy = Image.open(tmp_path / "half.jpg")
+    empty = Image.new("RGB", (0, 5))
+    images = [b"junk", word, tmp_path / "half.jpg", "no\0where.png", lazy, empty, word, 5, tmp_path]
+    readings = reader(images, keep_errors=True)
+    assert [r.error is None for r in readings] == [i in (1, 6) for i in range(len(images))]
+    assert readings[1].text == readings[6].text == reader(word).text
+    assert readings[0].error.startswith("image 0 ")
+    assert "half.jpg" in readings[2].error
+    assert (readings[0].text, readings[0].confidence, readings[0].characters) == ("", 0.0, ())
+    assert readings[2].source == tmp_path / "half.jpg"
+    assert reader(b"junk", keep_errors=True).error.startswith("not an image of a known kind")
+    assert [r.error is None for r in reader([b"", b""], keep_errors=True)] == [False, False]
+    assert reader([]) == []
+
+
+def test_pillow_images_keep_sixteen_bits(reader):
+    shades = np.linspace(0, 255, 60 * 20).astype(np.uint16).reshape(20, 60)
+    deep = Image.fromarray(shades * 257)
+    assert reader(deep) == reader(Image.fromarray(shades.astype(np.uint8)))
+
+
+def test_a_folder_is_read_in_natural_order(reader, encode_image, tmp_path):
+    for name in ("10.png", "2.png"):
+        (tmp_path / name).write_bytes(encode_image(name))
+    readings = reader(tmp_path)
+    assert [r.source.name for r in readings] == ["2.png", "10.png"]
+    assert readings == reader([tmp_path / "2.png", str(tmp_path / "10.png")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="There are no images"):
+        reader(tmp_path / "empty")
+
+
+def test_a_stream_takes_a_batch_at_a_time(reader, word):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield word
+
+    readings = reader.stream(endless())
+    assert taken == 0
+    for number in range(1, 6):
+        next(readings)
+        assert taken == -(-number // reader.batch_size) * reader.batch_size
+
+
+def test_a_color_array_is_rgb(reader, encode_image):
+    image = Image.open(Path(__file__).resolve().parents[2] / "demo_imgs" / "night.jpg")
+    pixels = np.asarray(image.convert("RGB"))
+    expected = reader(image)
+    assert reader(pixels).confidence == expected.confidence
+    assert reader(pixels[:, :, ::-1]).confidence != expected.confidence
+
+
+def test_characters_have_confidence_and_position(model):
+    reader = Reader(model, device="cpu")
+    for reading in reader(Path(__file__).resolve().parents[2] / "demo_imgs", attention=True):
+        own = reading.by_granularity["char"]
+        assert "".join(c.text for c in reading.characters) == own.text
+        for character in reading.characters:
+            assert character.confidence == own.probabilities[character.position - 1]
+            weights = reading.attention["char"][character.position]
+            x, y = character.centre
+            columns = (np.arange(weights.shape[1]) + 0.5) / weights.shape[1]
+            mean = (weights.sum(0) * columns).sum() / weights.sum()
+            assert x == pytest.approx(mean, abs=1e-5)
+            assert 0 <= y <= 1
+    plain = reader(np.zeros((9, 9, 3), np.uint8))
+    assert all(character.centre is None for character in plain.characters)
 
 
 def test_images_are_found_in_natural_order(tmp_path, word):
