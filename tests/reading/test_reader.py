@@ -11,7 +11,6 @@ from preprocessing import UnreadableImageError, preprocess
 from reading import Reader, find_images, open_image
 from text import fuse
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
