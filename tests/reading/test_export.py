@@ -1,0 +1,188 @@
+"""export.py and tools/compare_exports.py on a small model."""
+
+import csv
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import demo
+import export
+from engine.exported_forms import FORMS, TOLERANCE, Agreement, compare, staged
+from models import create_model
+from models.safetensors_file import save_safetensors
+from reading import Reader, Reading
+from tools.compare_exports import Candidate, accuracy, candidates, measure
+
+DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+LIGHT = pytest.mark.parametrize("model", ["acds_str_tiny"], indirect=True)
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Runs a script's main with arguments; its exit status."""
+
+    def call_main(script, *arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+        try:
+            script.main()
+        except SystemExit as ended:
+            return ended.code
+        return 0
+
+    return call_main
+
+
+@pytest.fixture
+def quick_onnx(onnx_file, monkeypatch):
+    """The exporter takes long: this file is what it would write."""
+    form = replace(FORMS["onnx"], write=lambda _, path: shutil.copy(onnx_file, path))
+    monkeypatch.setitem(FORMS, "onnx", form)
+
+
+@LIGHT
+def test_every_form_is_checked_and_written(call, checkpoint, quick_onnx, tmp_path, capsys):
+    place = tmp_path / "new"
+    status = call(
+        *(export, "--model_dir", checkpoint, "--images", DEMO_IMAGES),
+        *("--onnx", place / "m.onnx", "--safetensors", place / "m.safetensors"),
+    )
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert printed.count(f"reads the 11 words of {DEMO_IMAGES} as the checkpoint does") == 2
+    assert sorted(p.name for p in place.iterdir()) == ["m.onnx", "m.safetensors"]
+
+
+@LIGHT
+def test_demo_reads_an_exported_file_as_the_checkpoint(
+    call, checkpoint, onnx_file, tmp_path, capsys
+):
+    rows = []
+    for path in (checkpoint, onnx_file):
+        status = call(
+            *(demo, "--model_dir", path, "--demo_imgs", DEMO_IMAGES, "--device", "cpu"),
+            *("--csv", tmp_path / "out.csv", "--attention_dir", tmp_path / "attens"),
+        )
+        assert status == 0
+        with (tmp_path / "out.csv").open(encoding="utf-8") as table:
+            rows.append([(row["file"], row["text"]) for row in csv.DictReader(table)])
+    assert "no attention pictures: an ONNX file only reads" in capsys.readouterr().err
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 11
+
+
+@LIGHT
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "Nothing to export to; give --onnx, --hugging_face, --safetensors"),
+        (("--onnx", "light.bin"), "its name must end with .onnx"),
+        (("--hugging_face", "folder"), "transformers has no class for acds_str_tiny"),
+        (("--safetensors", "a.safetensors", "--images", "nowhere"), "no images at nowhere"),
+        (("--safetensors", "a.safetensors", "--imgW", "64"), "--imgW asks for 64"),
+        (("--safetensors", "file/a.safetensors"), "file"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_sentence(
+    call, checkpoint, options, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    images = () if "--images" in options else ("--images", DEMO_IMAGES / "night.jpg")
+    assert call(export, "--model_dir", checkpoint, *options, *images) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@LIGHT
+def test_a_form_that_reads_otherwise_is_not_left(call, checkpoint, tmp_path, monkeypatch, capsys):
+    other = create_model("acds_str_tiny")
+    broken = replace(FORMS["safetensors"], write=lambda _, path: save_safetensors(path, other))
+    monkeypatch.setitem(FORMS, "safetensors", broken)
+    target = tmp_path / "light.safetensors"
+    target.write_bytes(b"before")
+    status = call(
+        export, "--model_dir", checkpoint, "--safetensors", target, "--images", DEMO_IMAGES
+    )
+    assert status == 1
+    assert "does not read as the checkpoint does, and was not written" in capsys.readouterr().err
+    assert target.read_bytes() == b"before"
+    assert [p.name for p in tmp_path.iterdir()] == ["light.safetensors"]
+
+
+def test_texts_and_confidences_of_every_granularity_are_compared(encode_image):
+    torch.manual_seed(1)
+    reading = Reader(create_model("acds_str_tiny"), device="cpu")(encode_image("word"))
+    assert compare([reading], [reading]) == Agreement(1, (), 0.0)
+    own = reading.by_granularity["char"]
+    another = replace(reading, by_granularity={"char": replace(own, text="no")})
+    (line,) = compare([reading], [another]).changed
+    assert line == f"image 0, char: {own.text!r} became 'no'"
+    unsure = replace(reading, confidence=reading.confidence + 2 * TOLERANCE)
+    agreement = compare([reading], [unsure])
+    assert not agreement.holds
+    assert agreement.largest == pytest.approx(2 * TOLERANCE)
+    assert compare([Reading("", 0.0, "", error="x")], [Reading("", 0.0, "", error="x")]).holds
+
+
+def test_a_folder_that_exists_keeps_its_other_files(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "README.md").write_text("mine")
+    with staged(tmp_path / "folder") as place:
+        place.mkdir()
+        (place / "config.json").write_text("{}")
+    with pytest.raises(RuntimeError), staged(tmp_path / "folder") as place:
+        place.mkdir()
+        (place / "config.json").write_text("broken")
+        raise RuntimeError
+    assert (tmp_path / "folder" / "README.md").read_text() == "mine"
+    assert (tmp_path / "folder" / "config.json").read_text() == "{}"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@LIGHT
+def test_forms_are_measured_on_a_labelled_folder(
+    checkpoint, onnx_file, encode_image, tmp_path, capsys
+):
+    (tmp_path / "one.png").write_bytes(encode_image("one"))
+    (tmp_path / "bad.png").write_bytes(b"")
+    text = Reader.load(checkpoint, device="cpu")(tmp_path / "one.png").text
+    (tmp_path / "gt.txt").write_text(f"one.png\t{text.upper()}!\nbad.png\tbad\n", encoding="utf-8")
+    forms = [
+        Candidate("checkpoint", checkpoint, "fp32"),
+        Candidate("ONNX", onnx_file, "exported"),
+    ]
+    first, second = measure(forms, tmp_path, rounds=1, batch_size=2)
+    assert "1 images read, 1 unreadable" in capsys.readouterr().out
+    assert (first.form, second.form) == ("checkpoint", "ONNX")
+    assert first.accuracy == second.accuracy == 100
+    assert second.change == second.changed == 0
+    assert second.confidence_change <= TOLERANCE
+    for row, path in ((first, checkpoint), (second, onnx_file)):
+        assert row.megabytes == path.stat().st_size / 1e6
+        assert row.images_per_s > 0
+
+
+@LIGHT
+def test_forms_that_a_model_has_not_are_left_out(checkpoint, quick_onnx, tmp_path, capsys):
+    found = candidates(str(checkpoint), tmp_path)
+    names = [candidate.name for candidate in found]
+    assert names == ["checkpoint, fp32", "checkpoint, bf16", "ONNX", "safetensors"]
+    assert all(candidate.path.is_file() for candidate in found)
+    assert "Hugging Face folder left out: transformers has no class" in capsys.readouterr().err
+
+
+def test_accuracy_is_of_the_readable_images():
+    readings = [
+        Reading("Ab-c", 1.0, "char"),
+        Reading("x", 1.0, "char"),
+        Reading("", 0, "", error="e"),
+    ]
+    assert accuracy(readings, ["aBC", "y", "z"]) == 50
