@@ -86,7 +86,7 @@ def test_one_dash_too_few_is_guessed(capsys):
     assert "options begin with two dashes: --batch_ratio?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("script", ["train_final_dist", "test_final", "demo"])
+@pytest.mark.parametrize("script", ["train_final_dist", "test_final", "demo", "export"])
 def test_help_says_the_default_of_every_option(script):
     for action in build_parser(script)._actions:
         if not action.required and action.option_strings != ["-h", "--help"]:
