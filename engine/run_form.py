@@ -25,6 +25,8 @@ def run_form(
     # On CPUs the fused kernel's backward pass is slower than plain products: a step of
     # mgp_str_mini at batch 64 takes 1.4 times as long.
     model.fuse_attention(process.device.type == "cuda")
+    # The compiler decides by itself what to keep.
+    model.recompute(not compiled)
     if channels_last:
         for module in model.modules():
             # A3's grouped ones are products of tokens, which gain nothing; and in float64 PyTorch

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 GROUPS = 8
 
@@ -10,7 +11,14 @@ class A3(nn.Module):
     """Learns T attention maps over the tokens, and aggregates T features with them.
 
     Attribute names are those of the official state dict.
+
+    Attributes:
+        recomputes: keep nothing but the tokens for the backward pass; the rest, an eighth of a
+            linear layer's work, is computed again there.
+
     """
+
+    recomputes = False
 
     def __init__(self, width: int, positions: int):
         super().__init__()
@@ -24,6 +32,13 @@ class A3(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] -> attention [B, T, N] (rows sum to 1), features [B, T, D]."""
+        if self.recomputes and torch.is_grad_enabled():
+            return checkpoint(
+                self._aggregate, tokens, use_reentrant=False, preserve_rng_state=False
+            )
+        return self._aggregate(tokens)
+
+    def _aggregate(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.token_norm(tokens)
         columns = tokens.transpose(1, 2).unsqueeze(-1)  # [B, D, N, 1]
         attention = self.tokenLearner(columns).flatten(2).softmax(dim=-1)

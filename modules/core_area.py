@@ -36,15 +36,15 @@ def core_area_loss(raw: Tensor, core_area: Tensor, counted: Tensor, form: str) -
     """
     # All images go in and the others are weighted with 0: a rank whose batch has no boxes reaches
     # the map's parameters all the same, as DDP wants.
-    inside = (core_area > 0).to(torch.float32)
-    raw = raw.float()
+    raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+    inside = (core_area > 0).to(raw.dtype)
     if form == "sigmoid":
         log_inside, log_outside = F.logsigmoid(raw), F.logsigmoid(-raw)
     else:
         clamped = raw.clamp(LOWEST, HIGHEST)
         log_inside, log_outside = clamped.log(), (1 - clamped).log()
     loss = -(FOREGROUND_WEIGHT * inside * log_inside + (1 - inside) * log_outside)
-    total = (loss.flatten(1).sum(1) * counted.to(torch.float32)).sum()
+    total = (loss.flatten(1).sum(1) * counted.to(loss.dtype)).sum()
     return LossSum(total, core_area_count(core_area, counted))
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHUNK_LOGITS = 2**24  # logits at a time: 64 MiB in fp32
+CHUNK_LOGITS = 2**22  # logits at a time: 16 MiB in fp32
 
 
 def linear_cross_entropy(
@@ -72,14 +72,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 gradient = gradient.to(dtype)
                 grad_features[start : start + chunk] = gradient @ cast_weight
                 grad_weight += gradient.t() @ part
-        if learned:
-            ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        # Not saved for a second time through: scaled in place, they need no more memory.
+        ctx.gradients = (grad_features, grad_weight, grad_bias) if learned else None
         return total
 
     @staticmethod
     def backward(ctx, grad_total):
-        gradients = (
-            gradient * grad_total.to(gradient.dtype) if needed else None
-            for gradient, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[:3], strict=True)
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError("The loss of a head was sent backward a second time.")
+        needed = ctx.needs_input_grad[:3]
+        scaled = (
+            gradient.mul_(grad_total.to(gradient.dtype)) if wanted else None
+            for gradient, wanted in zip(gradients, needed, strict=True)
         )
-        return *gradients, None, None, None
+        return *scaled, None, None, None

@@ -84,7 +84,8 @@ def attention_guidance(
 
     """
     wanted, valid = _wanted_attention(core_area, counted, attention.shape[1], patch_size)
-    log_attention = attention[:, 1:, 1:].float().clamp(min=1e-12).log()
+    attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
+    log_attention = attention[:, 1:, 1:].clamp(min=1e-12).log()
     divergence = (torch.xlogy(wanted, wanted) - wanted * log_attention).sum(-1)
     return LossSum((divergence * valid).sum(), valid.sum())
 

@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from timm.layers import DropPath, PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+
+from modules.a3 import A3
+from modules.recomputing import attend, gelu_linear, norm_linear
 
 
 class ConvStem(nn.Module):
@@ -56,6 +60,28 @@ class Encoding:
     guided_attention: Tensor | None = None
 
 
+class RecomputingBlock(Block):
+    """timm's pre-norm block, which can keep less for the backward pass (see `recomputing`)."""
+
+    recomputes = False
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, D] -> [B, N, D]."""
+        if not (self.recomputes and torch.is_grad_enabled()):
+            return super().forward(tokens)
+        attn = self.attn
+        qkv = norm_linear(self.norm1, attn.qkv, tokens)
+        qkv = qkv.unflatten(-1, (3, attn.num_heads, attn.head_dim))
+        if attn.fused_attn:
+            query, key, value = qkv.permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        else:
+            mixed = attend(qkv, attn.scale)
+        tokens = tokens + self.drop_path1(attn.proj(mixed))
+        hidden = norm_linear(self.norm2, self.mlp.fc1, tokens)
+        return tokens + self.drop_path2(gelu_linear(self.mlp.fc2, hidden))
+
+
 class TokenTransformer(nn.Module):
     """Class token, learned positions, pre-norm blocks and a LayerNorm, under the official names."""
 
@@ -65,7 +91,7 @@ class TokenTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + num_tokens, width))
         self.blocks = nn.ModuleList(
-            Block(width, num_heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm_layer)
+            RecomputingBlock(width, num_heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm_layer)
             for _ in range(depth)
         )
         self.norm = norm_layer(width)
@@ -83,6 +109,12 @@ class TokenTransformer(nn.Module):
         """Use the fused attention kernel, or plain matrix products; equal up to rounding."""
         for block in self.blocks:
             block.attn.fused_attn = fused
+
+    def recompute(self, recomputes: bool) -> None:
+        """Keep less for the backward pass, or what PyTorch keeps; equal up to rounding."""
+        for module in self.modules():
+            if isinstance(module, RecomputingBlock | A3):
+                module.recomputes = recomputes
 
     def drop_blocks(self, rate: float) -> None:
         """Stochastic depth (G. Huang et al., 2016): leave out a block's branches in training.

@@ -117,6 +117,7 @@ def plain_step(
 ) -> Callable[[Tensor, Mapping[str, Tensor]], None]:
     """A training step in the order of any tutorial, with the reference's optimizer."""
     model.fuse_attention(False)
+    model.recompute(False)
     optimization = Optimization()
     optimizer, schedule = optimization.build(model)
     trained = [p for p in model.parameters() if p.requires_grad]
