@@ -165,7 +165,14 @@ def train(options: Namespace, process: Process) -> None:
 
         codecs = config_codecs(config)
         image_format = ImageFormat.of(config)
-        wrapped = run_form(model, process, options.channels_last, options.compile)
+        wrapped = run_form(
+            model,
+            process,
+            options.amp,
+            options.channels_last,
+            options.compile,
+            options.recompute,
+        )
         average = WeightAverage(model, options.ema) if options.ema is not None else None
         scored = average.model if average else model
         evaluator = Evaluator(

@@ -227,6 +227,8 @@ def optimization(options: Namespace) -> Optimization:
         raise OptionError(
             "--scheduler (the reference's) and --schedule exclude each other; give one."
         )
+    if options.compile and options.recompute:
+        raise OptionError("--compile decides by itself what to compute again; leave --recompute.")
     if options.FT and not options.saved_model:
         raise OptionError("--FT fine-tunes a checkpoint; name it with --saved_model.")
     if options.pretrained and options.saved_model:

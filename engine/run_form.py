@@ -8,7 +8,12 @@ from engine.distributed import Process
 
 
 def run_form(
-    model: nn.Module, process: Process, channels_last: bool = True, compiled: bool = False
+    model: nn.Module,
+    process: Process,
+    amp: str = "off",
+    channels_last: bool = True,
+    compiled: bool = False,
+    recomputes: bool = False,
 ) -> nn.Module:
     """Set a model up for training; what to call in its place.
 
@@ -16,17 +21,19 @@ def run_form(
         model: on the process's device, not wrapped; it stays usable by itself, with the same
             weights.
         process: its device, and how many train together.
+        amp: type of the matrix products, off for fp32.
         channels_last: lay images and filters out with their channels side by side. Convolutions
             want it, on tensor cores and on CPUs: a step of acds_str_tiny in bf16 takes half as
             long.
         compiled: by torch.compile, whose first steps take minutes.
+        recomputes: keep less of each step for its backward pass, see `modules.recomputing`.
 
     """
-    # On CPUs the fused kernel's backward pass is slower than plain products: a step of
-    # mgp_str_mini at batch 64 takes 1.4 times as long.
-    model.fuse_attention(process.device.type == "cuda")
-    # The compiler decides by itself what to keep.
-    model.recompute(not compiled)
+    # On CPUs the fused kernel's backward pass is slower than products in bf16, and no faster in
+    # fp32, where it keeps less, though.
+    on_gpu = process.device.type == "cuda"
+    model.fuse_attention(on_gpu or (recomputes and amp == "off"))
+    model.recompute(recomputes)
     if channels_last:
         for module in model.modules():
             # A3's grouped ones are products of tokens, which gain nothing; and in float64 PyTorch
@@ -35,6 +42,6 @@ def run_form(
                 module.to(memory_format=torch.channels_last)
     wrapped = torch.compile(model) if compiled else model
     if process.world_size > 1:
-        gpus = [process.device.index] if process.device.type == "cuda" else None
+        gpus = [process.device.index] if on_gpu else None
         wrapped = DistributedDataParallel(wrapped, device_ids=gpus)
     return wrapped

@@ -21,7 +21,7 @@ from modules.core_area import FORMS
 
 
 def add_filter_option(parser: argparse.ArgumentParser) -> None:
-    """What is done with labels that are too long; testing has it, too."""
+    """What is done with labels that can't be learned or compared; testing has it, too."""
     group = parser.add_argument_group("labels")
     group.add_argument(
         "--data_filtering_off",
@@ -281,6 +281,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--compile",
         action="store_true",
         help="torch.compile the model; the first steps take minutes (default: off)",
+    )
+    group.add_argument(
+        "--recompute",
+        action="store_true",
+        help="keep less of each step in memory and compute it again: a third less memory, a tenth "
+        "more time (default: off)",
     )
     group.add_argument(
         "--channels_last",

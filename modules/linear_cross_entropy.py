@@ -71,7 +71,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_bias += gradient.sum(dim=0)
                 gradient = gradient.to(dtype)
                 grad_features[start : start + chunk] = gradient @ cast_weight
-                grad_weight += gradient.t() @ part
+                if grad_weight.dtype == dtype:
+                    grad_weight.addmm_(gradient.t(), part)
+                else:
+                    grad_weight += gradient.t() @ part
         # Not saved for a second time through: scaled in place, they need no more memory.
         ctx.gradients = (grad_features, grad_weight, grad_bias) if learned else None
         return total

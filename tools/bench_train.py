@@ -5,11 +5,17 @@ python3 tools/bench_train.py --models mgp_str_tiny_patch4_3_32_128 --batch 32
 *plain* computes all positions, full logits and whole attention maps; *fast* is the training loop's
 own step. Each path runs in a process of its own; the processes take turns, and medians are
 reported. Images are random and labels are words, so that the work is that of training.
+
+--loop also runs train_final_dist.py itself, on words that are rendered meanwhile, and tells where
+its time goes.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +38,7 @@ from engine.optimization import Optimization
 from engine.report import markdown
 from engine.run_form import run_form
 from engine.step import Stepper
+from engine.training import METRICS_INTERVAL
 from models import config_codecs, create_model, list_models
 from models.mgp_str import A3Decoding
 from models.supervision import core_area_losses
@@ -45,6 +52,7 @@ from tools.bench_process import (
     wait_for,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 PATHS = ("plain", "fast")
 DEFAULT_MODELS = ["mgp_str_tiny_patch4_3_32_128"]
 AMP = {"fp32": "off", "bf16": "bf16"}
@@ -135,11 +143,11 @@ def plain_step(
 
 
 def fast_step(
-    model: nn.Module, weights: Mapping[str, float], dtype: str, device: str
+    model: nn.Module, weights: Mapping[str, float], dtype: str, device: str, recomputes: bool
 ) -> Callable[[Tensor, Mapping[str, Tensor]], Any]:
     """The training loop's step, with what the loop sets up for it."""
     process = Process(0, 0, 1, torch.device(device))
-    wrapped = run_form(model, process)
+    wrapped = run_form(model, process, AMP[dtype], recomputes=recomputes)
     optimization = Optimization()
     optimizer, schedule = optimization.build(model)
     step = Stepper(
@@ -153,7 +161,7 @@ def loss_weights(model: nn.Module) -> dict[str, float]:
     return {"core_area_loss": 0.5, "guidance_loss": 0.0} if model.config.has_extractor else {}
 
 
-def work(name: str, path: str, dtype: str, batch: int, device: str) -> None:
+def work(name: str, path: str, dtype: str, batch: int, device: str, recomputes: bool) -> None:
     """A path's process: a step a round, after one that counts its operations."""
     torch.manual_seed(0)
     model = create_model(name).train().to(device)
@@ -163,7 +171,7 @@ def work(name: str, path: str, dtype: str, batch: int, device: str) -> None:
     if path == "plain":
         step = plain_step(model, weights, DTYPES[dtype])
     else:
-        step = fast_step(model, weights, dtype, device)
+        step = fast_step(model, weights, dtype, device, recomputes)
     with FlopCounterMode(display=False) as counter:
         step(images, targets)
     flops = counter.get_total_flops()
@@ -185,7 +193,9 @@ def bench(options: argparse.Namespace) -> list[Row]:
     rows = []
     for model in options.models:
         keys = [(model, path, dtype, options.batch) for dtype in DTYPES for path in PATHS]
-        processes = {key: BenchProcess(__file__, [*key, options.device]) for key in keys}
+        processes = {
+            key: BenchProcess(__file__, [*key, options.device, options.recompute]) for key in keys
+        }
         found: dict[tuple, list[dict]] = {key: [] for key in keys}
         for number in range(options.rounds + 1):
             for key, process in processes.items():
@@ -219,11 +229,44 @@ def ratios(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def loop_shares(model: str, dtype: str, batch: int, device: str, steps: int) -> str:
+    """Where the time of the training loop goes, in words: waiting for data, steps, the rest."""
+    with tempfile.TemporaryDirectory() as place:
+        few = ["--train", "1", "--st", "1", "--valid", "2", "--evaluation", "1", "--jobs", "1"]
+        _run("tools/make_sample_data.py", f"{place}/data", *few)
+        options = {
+            "--select_data": "synthetic",
+            "--valid_data": f"{place}/data/training/MJ/MJ_valid",
+            "--TransformerModel": model,
+            "--batch_size": batch,
+            "--amp": AMP[dtype],
+            "--device": device,
+            "--num_iter": steps,
+            "--saved_path": place,
+            "--exp_name": "loop",
+        }
+        _run("train_final_dist.py", "--rgb", *(w for pair in options.items() for w in pair))
+        lines = Path(place, "loop", "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    found = next(f for f in map(json.loads, reversed(lines)) if "train/loop_share" in f)
+    return (
+        f"{model}, {dtype}, batch {batch}, {steps} steps of train_final_dist.py: "
+        f"{found['train/data_wait_share']:.1%} of the time waiting for data, "
+        f"{found['train/loop_share']:.2%} outside of data and steps"
+    )
+
+
+def _run(script: str, *arguments: object) -> None:
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stdout}{done.stderr}")
+
+
 def main() -> None:
     """Parse, measure, print."""
     if sys.argv[1:2] == ["--work"]:
-        name, path, dtype, batch, device = sys.argv[2:]
-        work(name, path, dtype, int(batch), device)
+        name, path, dtype, batch, device, recomputes = sys.argv[2:]
+        work(name, path, dtype, int(batch), device, recomputes == "True")
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", choices=list_models(), default=DEFAULT_MODELS)
@@ -231,7 +274,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="let the fast path compute again what it need not keep (default: off)",
+    )
+    parser.add_argument(
+        "--loop",
+        type=positive,
+        metavar="STEPS",
+        help="also run that many steps of the training loop, 10 or more (default: no)",
+    )
     options = parser.parse_args()
+    if options.loop is not None and options.loop < METRICS_INTERVAL:
+        parser.error(f"--loop needs {METRICS_INTERVAL} steps or more, to measure anything")
     rows = bench(options)
     cells = [
         [
@@ -242,6 +298,10 @@ def main() -> None:
     ]
     print(markdown(["path", "type", "batch", "images/s", "peak MiB", "share"], cells))
     print(ratios(rows))
+    if options.loop:
+        for model in options.models:
+            for dtype in DTYPES:
+                print(loop_shares(model, dtype, options.batch, options.device, options.loop))
     if options.json:
         save_rows(options.json, rows)
 

@@ -93,6 +93,8 @@ FORMS = {
     "filters as they come": {"channels_last": False},
     "fused attention": {"fused": True},
     "in two parts": {"parts": 2},
+    "keeping less": {"recomputes": True},
+    "keeping less, fused attention": {"recomputes": True, "fused": True},
 }
 
 
