@@ -14,6 +14,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ from engine.argument_types import above_zero, positive
 from engine.core_area_score import score_core_areas
 from engine.distributed import Process
 from engine.evaluation import Evaluator
+from engine.metrics import Metrics
 from engine.optimization import Optimization
 from engine.progress import Progress, RunLog
 from engine.report import markdown
 from engine.run_folder import RunFolder, git_commit, versions
+from engine.run_form import run_form
 from engine.training import Plan, Trainer
+from engine.validation import Validation
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from lmdb_writer import LmdbWriter
@@ -165,11 +169,15 @@ def train_arm(
         amp="bf16",
         loss_weights=arm.loss_weights,
     )
-    trainer = Trainer(model, codecs, plan, evaluator, {"test": test}, process, folder, log)
+    metrics = Metrics(folder)
+    validation = Validation(evaluator, {"test": test}, {}, process, folder, log, metrics)
+    wrapped = run_form(model, process, plan.amp)
+    trainer = Trainer(model, wrapped, codecs, plan, validation, process, folder, log, metrics)
     dataset = TrainingDataset([Source("train", [training])], image_format, None, boxes)
     sampler = MixingSampler([len(training)], [options.batch_size], seed)
-    trainer.run(training_loader(dataset, sampler, 1))
-    curve = [(iteration, accuracy["char"]) for iteration, accuracy in trainer.history]
+    with closing(metrics):
+        trainer.run(training_loader(dataset, sampler, 1))
+    curve = [(iteration, accuracy["char"]) for iteration, accuracy in validation.history]
     result = {"arm": arm.name, "seed": seed, "accuracy": curve[-1][1], "curve": curve}
     if "core_area_loss" in arm.loss_weights:
         result["iou"] = score_core_areas(model, test, process.device, options.batch_size, 1).iou

@@ -165,7 +165,7 @@ def test_the_total_is_the_weighted_sum():
     with torch.no_grad():
         means = {name: loss.mean.item() for name, loss in model(*given).items()}
     weights = {"char_loss": 0.7, "core_area_loss": 0.5}
-    result = stepper(model, weights)(*given)
+    result = stepper(model, weights)([given])
     assert result.losses == pytest.approx(means, rel=1e-5)
     expected = 0.7 * means["char_loss"] + 0.5 * means["core_area_loss"] + means["guidance_loss"]
     assert result.total == pytest.approx(expected, rel=1e-5)
@@ -174,7 +174,7 @@ def test_the_total_is_the_weighted_sum():
 def test_a_loss_of_weight_0_is_not_shown_but_reaches_its_parameters():
     model = tiny()
     before = model.core_area_head.proj.weight.detach().clone()
-    result = stepper(model, {"core_area_loss": 0.0, "guidance_loss": 0.0})(*batch())
+    result = stepper(model, {"core_area_loss": 0.0, "guidance_loss": 0.0})([batch()])
     assert result.losses.keys() == {"char_loss"}
     assert result.total == pytest.approx(result.losses["char_loss"])
     for parameter in model.core_area_head.parameters():
@@ -190,7 +190,7 @@ def test_the_weight_scales_the_step():
         model = tiny()
         before = model.core_area_head.proj.weight.detach().clone()
         step = stepper(model, {"char_loss": 0.0, "guidance_loss": 0.0, "core_area_loss": weight})
-        assert step(*batch()).gradient_norm < 5  # not clipped
+        assert step([batch()]).gradient_norm < 5  # not clipped
         moved.append(model.core_area_head.proj.weight.detach() - before)
     assert moved[0].any()
     torch.testing.assert_close(moved[1], 2 * moved[0], rtol=1e-3, atol=1e-7)
@@ -198,7 +198,7 @@ def test_the_weight_scales_the_step():
 
 def test_a_step_without_boxes_is_a_step_of_reading():
     model = tiny()
-    result = stepper(model, {})(*batch((False, False)))
+    result = stepper(model, {})([batch((False, False))])
     assert result.losses["core_area_loss"] == result.losses["guidance_loss"] == 0
     assert result.total == pytest.approx(result.losses["char_loss"])
     assert not model.core_area_head.proj.weight.grad.any()

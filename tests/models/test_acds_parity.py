@@ -105,7 +105,7 @@ def test_thirty_steps(small, fixtures, batch):
         Process(0, 0, 1, torch.device("cpu")),
         weights={"core_area_loss": 0.5},
     )
-    totals = [step(*batch).total for _ in log]
+    totals = [step([batch]).total for _ in log]
     for number, tolerance in enumerate([1e-3, 1e-3, 2e-3, 1e-2]):
         assert totals[number] == pytest.approx(log[number]["total"], abs=tolerance), number
     assert 0.35 <= totals[-1] <= 0.45
