@@ -285,8 +285,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recompute",
         action="store_true",
-        help="keep less of each step in memory and compute it again: a third less memory, a tenth "
-        "more time (default: off)",
+        help="keep less of each step in memory and compute it again: less memory, more time; "
+        "tools/bench_train.py --recompute measures both (default: off)",
     )
     group.add_argument(
         "--channels_last",

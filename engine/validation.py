@@ -1,8 +1,8 @@
 """Scores while training: which weights are the best, and how well they read every set."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
-import torch
 from PIL import Image
 
 from attention_pictures import attention_picture
@@ -126,16 +126,19 @@ class Validation:
             if best:
                 self.log(f"best so far ({self.best_accuracy:.2f}%): {self.folder.best}")
 
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.evaluator.model, str(self.process.device), fast=False)
+
     def _show_pictures(self, iteration: int) -> None:
         """What is read in the first images, and where the model looks."""
-        reader = Reader(self.evaluator.model, str(self.process.device), fast=False)
+        reader = self._reader
         records = next(iter(self.sets.values()))
         for place, number in enumerate(records.numbers[:PICTURES], start=1):
             image = _image(records, int(number))
             if image is None:
                 continue
-            with torch.random.fork_rng(devices=[]):
-                reading = reader(image, attention=True)
+            reading = reader(image, attention=True)
             picture = attention_picture(image, reading, reader.codecs, reader.config)
             self._metrics.show(iteration, f"validation/{place}", picture)
 

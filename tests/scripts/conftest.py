@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def workplace(tmp_path_factory, data_tree, encode_image, make_lmdb) -> Path:
     torch.save(official_weights("acds_str_base", "acds_str"), place / "acds_str_base.pth")
     save_checkpoint(place / "best_accuracy.pth", create_model("mgp_str_mini_stem8x8_3_32_128"))
     return place
+
+
+def training(data_tree: Path, place: Path, model: str, *more: object) -> str:
+    """The command of a short run of its own, in the folder `run` below a place."""
+    options = {
+        "--train_data": data_tree / "training",
+        "--valid_data": data_tree / "evaluation/SVT",
+        "--TransformerModel": model,
+        "--batch_size": 4,
+        "--workers": 1,
+        "--saved_path": place,
+        "--exp_name": "run",
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    return " ".join(["python3 train_final_dist.py --rgb", *words, *map(str, more)])
+
+
+@pytest.fixture
+def short_run(data_tree):
+    """Makes the command of a short run: (place, model, more options)."""
+    return partial(training, data_tree)
 
 
 @pytest.fixture(scope="session")

@@ -5,23 +5,9 @@ import json
 MINI = "mgp_str_mini_stem8x8_3_32_128"
 
 
-def training(data_tree, place, *more):
-    options = {
-        "--train_data": data_tree / "training",
-        "--valid_data": data_tree / "evaluation/SVT",
-        "--TransformerModel": MINI,
-        "--batch_size": 4,
-        "--workers": 1,
-        "--saved_path": place,
-        "--exp_name": "run",
-    }
-    words = [str(word) for pair in options.items() for word in pair]
-    return " ".join(["python3 train_final_dist.py --rgb", *words, *map(str, more)])
-
-
-def test_losses_that_are_no_numbers_end_a_run_with_cause_and_records(run, data_tree, tmp_path):
+def test_losses_that_are_no_numbers_end_a_run_with_cause_and_records(run, short_run, tmp_path):
     more = ["--num_iter", 30, "--sgd", "--lr", "1e30", "--max_skipped", 3]
-    done = run(training(data_tree, tmp_path, *more), ok=False)
+    done = run(short_run(tmp_path, MINI, *more), ok=False)
     assert done.returncode == 2
     shown = done.stdout + done.stderr
     assert "3 steps in a row had a loss or gradient that is no finite number" in shown

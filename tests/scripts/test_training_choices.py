@@ -10,45 +10,31 @@ from tools.stress_resume import run_differences
 MODEL = "acds_str_tiny"
 
 
-def training(data_tree, place, *more):
-    options = {
-        "--train_data": data_tree / "training",
-        "--valid_data": data_tree / "evaluation/SVT",
-        "--TransformerModel": MODEL,
-        "--batch_size": 4,
-        "--workers": 1,
-        "--saved_path": place,
-        "--exp_name": "run",
-    }
-    words = [str(word) for pair in options.items() for word in pair]
-    return " ".join(["python3 train_final_dist.py --rgb", *words, *map(str, more)])
-
-
-def test_a_dry_run_tells_the_time_and_writes_nothing(run, data_tree, tmp_path):
+def test_a_dry_run_tells_the_time_and_writes_nothing(run, short_run, tmp_path):
     place = tmp_path / "runs"
-    shown = run(training(data_tree, place, "--num_iter", 1000, "--dry_run")).stdout
+    shown = run(short_run(place, MODEL, "--num_iter", 1000, "--dry_run")).stdout
     assert "rehearsed 3 steps" in shown
     assert "1 validations (4 images); 1,000 iterations would take about" in shown
     assert "peak memory so far" in shown and "nothing was written" in shown
     assert not place.exists()
 
 
-def test_a_dry_run_finds_what_a_run_would(run, data_tree, tmp_path):
+def test_a_dry_run_finds_what_a_run_would(run, short_run, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/best_accuracy.pth").write_bytes(b"")
-    done = run(training(data_tree, tmp_path, "--dry_run"), ok=False)
+    done = run(short_run(tmp_path, MODEL, "--dry_run"), ok=False)
     assert done.returncode == 2 and "holds the weights of another run" in done.stderr
 
 
-def test_averages_and_accumulated_steps_resume_bit_for_bit(run, data_tree, tmp_path):
+def test_averages_and_accumulated_steps_resume_bit_for_bit(run, short_run, data_tree, tmp_path):
     own = ["--adamw", "--lr", 0.001, "--ema", 0.9, "--accumulate", 2, "--valInterval", 2]
     own += ["--eval_data", data_tree / "evaluation/CUTE80", "--num_iter", 4]
-    whole = run(training(data_tree, tmp_path / "whole", *own)).stdout
+    whole = run(short_run(tmp_path / "whole", MODEL, *own)).stdout
     assert "2 batches a step, 8 a step" in whole
     assert "evaluation after iteration 4" in whole
     # Half of it, as if it had been stopped there.
-    run(training(data_tree, tmp_path / "parts", *own[:-1], 2))
-    run(training(data_tree, tmp_path / "parts", *own, "--resume", "auto"))
+    run(short_run(tmp_path / "parts", MODEL, *own[:-1], 2))
+    run(short_run(tmp_path / "parts", MODEL, *own, "--resume", "auto"))
     assert not run_differences(tmp_path / "whole/run", tmp_path / "parts/run")
     state = load_checkpoint(tmp_path / "whole/run/last.pth")
     average = load_checkpoint(tmp_path / "whole/run/iter_4.pth").state_dict
