@@ -153,6 +153,7 @@ def test_optimizer_options_have_their_effect(arguments, expected):
     [
         (["--scheduler", "--schedule", "cosine"], "exclude each other"),
         (["--FT"], "name it with --saved_model"),
+        (["--compile", "--recompute"], "decides by itself"),
     ],
 )
 def test_optimizer_options_that_contradict(arguments, message):
