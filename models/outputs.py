@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from models.config import ModelConfig
 from modules.core_area import core_area_values
+from modules.greedy import most_probable_of
 from modules.vit import Encoding
 
 GRANULARITIES = ("char", "bpe", "wp")
@@ -59,13 +59,8 @@ class Outputs:
         return {name: logits for name, logits in by_name.items() if logits is not None}
 
     def greedy(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Arg-max ids and their softmax probabilities, by granularity, each [B, T].
-
-        No table of probabilities is made: the largest is exp(max - log-sum-exp).
-        """
+        """Arg-max ids and their softmax probabilities, by granularity, each [B, T]."""
         ids, probabilities = {}, {}
         for name, logits in self.logits().items():
-            logits = logits.float()
-            largest, ids[name] = logits.max(dim=-1)
-            probabilities[name] = torch.exp(largest - logits.logsumexp(dim=-1))
+            ids[name], probabilities[name] = most_probable_of(logits)
         return ids, probabilities

@@ -1,103 +1,176 @@
-"""Recognizers for reading: the same logits up to rounding, faster, and without pictures."""
+"""Recognizers for reading: the same readings up to rounding, faster, and without pictures."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.acds_str import AcdsMgpStr, AcdsStr
-from models.outputs import Outputs
-from modules.atd import ATD
+from models.mgp_str import A3Decoding, MgpStr
 from modules.cafm import prepend_class
 from modules.core_area import core_area_values
-from modules.folding import FoldedMap, fold_extractor, fold_pair
+from modules.folding import FoldedA3, FoldedATD, FoldedMap, fold_extractor
+from modules.greedy import most_probable_of, read_until_stop
 
 # Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
 # as by thirty-twos, whose intermediate results don't fit the caches.
 AT_ONCE = 8
 
 
-def reading_path(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The fastest path to a model's `Outputs` (logits only) in evaluation mode.
+def reading_path(
+    model: nn.Module,
+    stop_ids: Mapping[str, int],
+    dtype: torch.dtype = torch.float32,
+    compiled: bool = False,
+) -> "ReadingPath":
+    """The fastest path from images to what is read.
 
     Args:
-        model: a recognizer in evaluation mode; it is not changed, and may be what is returned.
+        model: a recognizer in evaluation mode. It is not changed; the path may share its weights.
+        stop_ids: by granularity.
         dtype: of the path's weights, which are cast once: float32, or bfloat16 for speed.
+        compiled: compile the encoder with torch.compile, at the first images: takes a minute or
+            so, which pays on GPUs.
 
     """
-    if isinstance(model, AcdsStr | AcdsMgpStr):
-        return AcdsReadingPath(model).to(dtype).eval()
+    acds = isinstance(model, AcdsStr | AcdsMgpStr)
+    path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype).eval()
+    if compiled:
+        path.tokens = torch.compile(path.tokens)
+    return path
+
+
+class ReadingPath(nn.Module):
+    """An encoder, and for each granularity a head that reads its tokens.
+
+    Args:
+        heads: by granularity: tokens [B, 1 + N, D] -> ids and probabilities, as
+            `modules.greedy.read_until_stop` describes them.
+
+    """
+
+    def __init__(self, heads: Mapping[str, nn.Module]):
+        super().__init__()
+        self.heads = nn.ModuleDict(heads)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] -> tokens [B, 1 + N, D]."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Images [B, C, H, W] in [0, 1] -> ids and probabilities, each [B, T], by granularity."""
+        parts = [images] if images.is_cuda else images.split(AT_ONCE)
+        tokens = torch.cat([self.tokens(part) for part in parts])
+        ids, probabilities = {}, {}
+        for name, head in self.heads.items():
+            ids[name], probabilities[name] = head(tokens)
+        return ids, probabilities
+
+
+class MgpReadingPath(ReadingPath):
+    """MGP-STR and CHAR-STR; where the type is the model's, so are the weights of the encoder."""
+
+    def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
+        own = cast_copy(model, dtype)
+        if own is not model:
+            own.fuse_attention(fused_is_faster(model, dtype))
+        super().__init__(a3_heads(model, own, stop_ids))
+        self.model = own
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] -> tokens [B, 1 + N, D]."""
+        return self.model.encode(images.to(self.model.pos_embed.dtype), core_area=False).tokens
+
+
+def fused_is_faster(model: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether the fused attention kernel is; on CPUs, products in bf16 take half its time."""
+    return model.pos_embed.is_cuda or dtype != torch.bfloat16
+
+
+def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model itself where it is of this type, else a copy, never in memory in the wider type."""
     if model.pos_embed.dtype == dtype:
         return model
-    return CastReadingPath(copy.deepcopy(model)).to(dtype).eval()
+    cast = {
+        id(tensor): type(tensor)(tensor.detach().to(dtype))
+        for tensor in [*model.parameters(), *model.buffers()]
+        if tensor.is_floating_point()
+    }
+    return copy.deepcopy(model, cast)
 
 
-class CastReadingPath(nn.Module):
-    """A recognizer as it is, on images of its weights' type."""
+def a3_heads(
+    model: A3Decoding, cast: A3Decoding, stop_ids: Mapping[str, int]
+) -> dict[str, nn.Module]:
+    """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy."""
+    return {
+        name: FoldedA3Head(
+            FoldedA3(getattr(model, f"{name}_tokenLearner")).to(cast.pos_embed.dtype),
+            cast.classifier(name),
+            stop_ids[name],
+        )
+        for name in model.config.granularities
+    }
 
-    def __init__(self, model: nn.Module):
+
+class FoldedA3Head(nn.Module):
+    """A granularity's A3 module and linear head, read up to stop."""
+
+    def __init__(self, a3: FoldedA3, classifier: nn.Linear, stop_id: int):
         super().__init__()
-        self.model = model
+        self.a3, self.classifier, self._stop_id = a3, classifier, stop_id
 
-    def forward(self, images: Tensor) -> Outputs:
-        """Images [B, C, H, W] in [0, 1] -> logits."""
-        return self.model(images.to(self.model.pos_embed.dtype))
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, 1 + N, D] -> ids and probabilities, each [B, T]."""
+        return read_until_stop(self.a3(tokens), self.classifier, self._stop_id)
 
 
-class AcdsReadingPath(nn.Module):
+class AcdsReadingPath(ReadingPath):
     """The ACDS encoder with its convolutions folded, and the map only where CAFM samples it."""
 
-    def __init__(self, model: AcdsStr | AcdsMgpStr):
-        super().__init__()
+    def __init__(
+        self, model: AcdsStr | AcdsMgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype
+    ):
         config = model.config
+        transformer = copy.deepcopy(model).to(dtype)
+        transformer.fuse_attention(fused_is_faster(model, dtype))
+        transformer.conv1.to(memory_format=torch.channels_last)
+        for folded in ("cnnBackbone", "conv_fpn"):
+            delattr(transformer, folded)
+        if isinstance(model, AcdsStr):
+            super().__init__({"char": AtdHead(FoldedATD(model.char_tokenLearner).to(dtype))})
+            for unused in ("char_tokenLearner", "patch_embed", "head", "char_head"):
+                delattr(transformer, unused)
+        else:
+            super().__init__(a3_heads(model, transformer, stop_ids))
+        self.transformer = transformer
         self._form = config.core_area_form
-        self.extractor = fold_extractor(model.cnnBackbone).to(memory_format=torch.channels_last)
+        self.extractor = fold_extractor(model.cnnBackbone).to(dtype)
+        self.extractor.to(memory_format=torch.channels_last)
         self.map = None
         if config.guided_blocks:
             patch_size = (config.patch_height, config.patch_width)
-            self.map = FoldedMap(model.cnnBackbone, model.conv_fpn, patch_size)
-        self.transformer = copy.deepcopy(model)
-        self.transformer.fuse_attention(True)
-        self.transformer.conv1.to(memory_format=torch.channels_last)
-        for folded in ("cnnBackbone", "conv_fpn"):
-            delattr(self.transformer, folded)
-        self.atd = None
-        if isinstance(model, AcdsStr):
-            self.atd = FoldedATD(model.char_tokenLearner)
-            for unused in ("char_tokenLearner", "patch_embed", "head", "char_head"):
-                delattr(self.transformer, unused)
+            self.map = FoldedMap(model.cnnBackbone, model.conv_fpn, patch_size).to(dtype)
 
-    def forward(self, images: Tensor) -> Outputs:
-        """Images [B, C, H, W] in [0, 1] -> logits."""
-        if images.is_cuda:
-            return Outputs(**self._logits(images))
-        parts = [self._logits(part) for part in images.split(AT_ONCE)]
-        return Outputs(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
-
-    def _logits(self, images: Tensor) -> dict[str, Tensor]:
+    def tokens(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] -> tokens [B, 1 + N, D]."""
         features = self.extractor(images.to(self.transformer.pos_embed.dtype))
         tokens = self.transformer.tokens_of(features)
         if self.map is None:
-            tokens = self.transformer.run_blocks(tokens)
-        else:
-            values = core_area_values(self.map(features), self._form)
-            guidance = prepend_class(values, self.transformer.conv_class)
-            tokens, _ = self.transformer.guide(tokens, guidance)
-        if self.atd is not None:
-            return {"char": self.atd(tokens)}
-        return self.transformer.decode(tokens)[0]
+            return self.transformer.run_blocks(tokens)
+        values = core_area_values(self.map(features), self._form)
+        guidance = prepend_class(values, self.transformer.conv_class)
+        return self.transformer.guide(tokens, guidance)[0]
 
 
-class FoldedATD(nn.Module):
-    """The ATD with each pair of its 1x1 convolutions as one matrix."""
+class AtdHead(nn.Module):
+    """An ATD; its few classes are read at all positions."""
 
-    def __init__(self, atd: ATD):
+    def __init__(self, atd: FoldedATD):
         super().__init__()
-        self.token_norm, self.norm = copy.deepcopy(atd.token_norm), copy.deepcopy(atd.norm_1)
-        self.register_buffer("positions", fold_pair(*atd.tokenLearner1))
-        self.register_buffer("classes", fold_pair(*atd.tokenLearner2))
+        self.atd = atd
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, D] -> logits [B, T, classes]."""
-        return self.norm(F.linear(self.positions @ self.token_norm(tokens), self.classes))
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, 1 + N, D] -> ids and probabilities, each [B, T]."""
+        return most_probable_of(self.atd(tokens))

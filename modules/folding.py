@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from modules.a3 import A3
+from modules.atd import ATD
 from modules.feature_extractor import FeatureExtractor, Features
 
 
@@ -83,5 +85,42 @@ def _as_matrix(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
 
 def fold_pair(first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
     """Two bias-free 1x1 convolutions, the first in groups, as one matrix [out, in]."""
-    blocks = first.weight.detach().flatten(1).chunk(first.groups)
-    return second.weight.detach().flatten(1) @ torch.block_diag(*blocks)
+    return second.weight.detach().flatten(1) @ _dense(first)
+
+
+def _dense(conv: nn.Conv2d) -> Tensor:
+    """A bias-free 1x1 convolution in groups as a matrix [out, in]."""
+    return torch.block_diag(*conv.weight.detach().flatten(1).chunk(conv.groups))
+
+
+class FoldedA3(nn.Module):
+    """A3 for reading: a matrix for each pair of convolutions, and T features instead of N values.
+
+    As `feat` is linear, it may follow the attention, which leaves T rows of N.
+    """
+
+    def __init__(self, a3: A3):
+        super().__init__()
+        self.token_norm, self.norm = copy.deepcopy(a3.token_norm), copy.deepcopy(a3.norm)
+        self.register_buffer("positions", fold_pair(*a3.tokenLearner))
+        self.register_buffer("values", _dense(a3.feat))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, D] -> features [B, T, D]."""
+        tokens = self.token_norm(tokens)
+        attention = (self.positions @ tokens.transpose(1, 2)).softmax(dim=-1)
+        return self.norm(F.linear(attention @ tokens, self.values))
+
+
+class FoldedATD(nn.Module):
+    """The ATD with each pair of its 1x1 convolutions as one matrix."""
+
+    def __init__(self, atd: ATD):
+        super().__init__()
+        self.token_norm, self.norm = copy.deepcopy(atd.token_norm), copy.deepcopy(atd.norm_1)
+        self.register_buffer("positions", fold_pair(*atd.tokenLearner1))
+        self.register_buffer("classes", fold_pair(*atd.tokenLearner2))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, D] -> logits [B, T, classes]."""
+        return self.norm(F.linear(self.positions @ self.token_norm(tokens), self.classes))

@@ -34,8 +34,10 @@ class Reader:
         device: cuda or cpu; None takes a GPU where there is one.
         batch_size: images a batch.
         dtype: torch.float32, or torch.bfloat16 for speed; None for float32.
-        fast: read by the fast path, whose logits are the model's own up to rounding (see
+        fast: read by the fast path, which reads as the model does up to rounding (see
             `models.reading_path`); the model itself is used where maps are asked for.
+        compiled: compile the fast path with torch.compile; the first images then take a minute or
+            so, and on GPUs the others less.
 
     Attributes:
         recognition: what computes.
@@ -51,16 +53,18 @@ class Reader:
         batch_size: int = 32,
         dtype: "torch.dtype | None" = None,
         fast: bool = True,
+        compiled: bool = False,
     ):
+        self.config = model.config
+        self.codecs = config_codecs(self.config)
         if isinstance(model, OnnxRecognition):
             self.recognition = model
         else:
             # Imported here: exported models are read without torch.
             from reading.torch_recognition import TorchRecognition
 
-            self.recognition = TorchRecognition(model, device, dtype, fast)
-        self.config = self.recognition.config
-        self.codecs = config_codecs(self.config)
+            stop_ids = {name: codec.stop_id for name, codec in self.codecs.items()}
+            self.recognition = TorchRecognition(model, stop_ids, device, dtype, fast, compiled)
         self.batch_size = batch_size
 
     @classmethod
@@ -74,6 +78,7 @@ class Reader:
         image_height: int | None = None,
         image_width: int | None = None,
         keep_ratio: bool | None = None,
+        compiled: bool = False,
     ) -> "Reader":
         """Reader of weights in any form.
 
@@ -82,7 +87,7 @@ class Reader:
                 `export.py`, a Hugging Face folder, or the name of shipped weights; None for the
                 shipped default (see assets/weights/README.md).
             device: cuda or cpu; None takes a GPU where there is one, but the CPU for ONNX.
-            batch_size, dtype, fast: see `Reader`. An ONNX file computes as it was exported.
+            batch_size, dtype, fast, compiled: see `Reader`. An ONNX file computes as exported.
             image_height, image_width, keep_ratio: of the input, for an official `.pth`, which does
                 not say; None for 32 and 128 pixels, stretched.
 
@@ -94,16 +99,16 @@ class Reader:
         path = find_weights(name_or_path)
         try:
             if path.suffix == ONNX_SUFFIX and path.is_file():
-                if dtype is not None or not fast:
+                if dtype is not None or not fast or compiled:
                     raise ValueError(
-                        "dtype and fast are no settings of an ONNX file, which computes as it was "
-                        "exported; leave them out, or load the checkpoint."
+                        "dtype, fast and compiled are no settings of an ONNX file, which computes "
+                        "as it was exported; leave them out, or load the checkpoint."
                     )
                 return cls(OnnxRecognition(path, device), batch_size=batch_size)
             from models.checkpoint import load_model  # imported here, as torch is above
 
             model = load_model(path, image_height, image_width, keep_ratio)
-            return cls(model, device, batch_size, dtype, fast)
+            return cls(model, device, batch_size, dtype, fast, compiled)
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
 

@@ -1,6 +1,8 @@
 """Recognizers computed by torch: every form of weights but ONNX."""
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +18,15 @@ class TorchRecognition:
 
     Args:
         model: a recognizer.
+        stop_ids: by granularity.
         device: cuda or cpu; None takes a GPU where there is one.
         dtype: float32, or bfloat16 for speed; None for float32.
-        fast: read by the fast path, whose logits are the model's own up to rounding (see
+        fast: read by the fast path, which reads as the model does up to rounding (see
             `models.reading_path`); the model itself is used where maps are asked for.
+        compiled: compile the fast path with torch.compile, at the first images.
 
     Raises:
-        ValueError: a GPU where torch sees none.
+        ValueError: a GPU where torch sees none, or a plain path to be compiled.
 
     """
 
@@ -31,28 +35,30 @@ class TorchRecognition:
     def __init__(
         self,
         model: nn.Module,
+        stop_ids: Mapping[str, int],
         device: str | None = None,
         dtype: torch.dtype | None = None,
         fast: bool = True,
+        compiled: bool = False,
     ):
+        if compiled and not fast:
+            raise ValueError("only the fast path can be compiled; leave out fast=False.")
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"torch sees no GPU here, so that {device} can't be used; take cpu.")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
-        self.dtype, self.fast = dtype or torch.float32, fast
+        self._stop_ids = dict(stop_ids)
+        self.dtype, self.fast, self._compiled = dtype or torch.float32, fast, compiled
         self.config = model.config
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
         images = torch.from_numpy(pixels).to(self.device).float() / 255
         with torch.inference_mode():
-            outputs = self._outputs(images, maps)
-            ids, probabilities = outputs.greedy()
-        return Recognized(
-            {name: own.cpu().numpy() for name, own in ids.items()},
-            {name: own.cpu().numpy() for name, own in probabilities.items()},
-            **(self._maps(outputs) if maps else {}),
-        )
+            if self.fast and not maps:
+                return _recognized(*self._reading_path(images))
+            outputs = self._outputs(images)
+            return _recognized(*outputs.greedy(), **(self._maps(outputs) if maps else {}))
 
     def _maps(self, outputs: Outputs) -> dict:
         grid_size = self.config.grid_size
@@ -73,11 +79,19 @@ class TorchRecognition:
 
     @cached_property
     def _reading_path(self) -> nn.Module:
-        return reading_path(self.model, self.dtype)
+        return reading_path(self.model, self._stop_ids, self.dtype, self._compiled)
 
-    def _outputs(self, images: torch.Tensor, maps: bool) -> Outputs:
-        if self.fast and not maps:
-            return self._reading_path(images)
+    def _outputs(self, images: torch.Tensor) -> Outputs:
         rounded = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=rounded):
             return self.model(images)
+
+
+def _recognized(
+    ids: Mapping[str, torch.Tensor], probabilities: Mapping[str, torch.Tensor], **maps: Any
+) -> Recognized:
+    return Recognized(
+        {name: own.cpu().numpy() for name, own in ids.items()},
+        {name: own.cpu().numpy() for name, own in probabilities.items()},
+        **maps,
+    )

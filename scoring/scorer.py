@@ -119,7 +119,9 @@ class Scorer:
             log(f"model time: {milliseconds:.2f} ms an image at batch size {options.batch_size}")
         if options.flops:
             shape = (config.channels, config.image_height, config.image_width)
-            log(f"operations: {count_flops(model, shape) / 1e9:.3f} GFLOP an image")
+            log(
+                f"operations: {count_flops(model, torch.zeros(1, *shape)) / 1e9:.3f} GFLOP an image"
+            )
 
     def _is_told(self, summary: Summary) -> bool:
         """Whether this one is told of in full; if it is the best so far, the one before is not."""

@@ -40,9 +40,9 @@ def serve(work: Callable[[], dict[str, Any]]) -> None:
         print(json.dumps(work()), flush=True)
 
 
-def save_rows(file: Path, rows: Sequence[Any]) -> None:
-    """Write rows, which are dataclasses, as JSON under `rows`."""
-    contents = {"rows": [asdict(row) for row in rows]}
+def save_rows(file: Path, **tables: Sequence[Any]) -> None:
+    """Write tables of rows, which are dataclasses, as JSON under their names."""
+    contents = {name: [asdict(row) for row in rows] for name, rows in tables.items()}
     file.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 

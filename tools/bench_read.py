@@ -1,18 +1,24 @@
-"""How fast a recognizer reads: its plain path and its fast path, from JPEG bytes to text.
+"""How fast recognizers read, from JPEG bytes to text: our plain path, our fast path, transformers.
 
-python3 tools/bench_read.py --models acds_str_small --batches 32
+python3 tools/bench_read.py --models mgp_str_tiny_patch4_3_32_128 --batches 1 32 128
 
 Each path runs in a process of its own; the processes take turns, and medians are reported. Weights
-are random, so nothing is read right: the work is that of a trained model.
+are made by a formula, the same for all; for the models with wide heads, the biases of the stop ids
+are raised until the median reading has 6 positions. What reading costs if no word ever stops is
+measured as well. transformers' MgpstrForSceneTextRecognition, with its processor, is measured for
+the models that it has; it needs the packages transformers and sentencepiece.
 """
 
 import argparse
 import io
+import json
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
@@ -27,12 +33,19 @@ from engine.flops import count_flops
 from engine.memory import peak_mib
 from engine.report import markdown
 from models import create_model, list_models
+from models.checkpoint import save_checkpoint
+from models.codecs import config_codecs
+from models.hugging_face import export_hugging_face
+from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
-from reading import Reader
+from preprocessing import preprocess
+from reading import Reader, open_image
 from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows, serve
+from tools.formula_weights import fill_by_formula, raise_stop_biases
 
-PATHS = ("plain", "fast")
-SHAPE = (3, 32, 128)
+OURS = ("plain", "fast")
+THEIRS = "transformers"
+POSITIONS = 6  # of the median reading, with stop
 
 
 @dataclass(frozen=True)
@@ -71,24 +84,108 @@ def jpegs(count: int) -> list[bytes]:
     return made
 
 
-def work(model: str, path: str, dtype: str, batch: int, images: int) -> None:
-    """A path's process: reads all images, again and again."""
-    torch.manual_seed(0)
-    reader = Reader(
-        create_model(model),
-        device="cpu",
-        batch_size=batch,
-        dtype=DTYPES[dtype],
-        fast=path == "fast",
+@dataclass(frozen=True)
+class Weights:
+    """A model's weights as every path reads them.
+
+    Attributes:
+        model: its name.
+        flops: operations of reading an image, by path.
+        folder: has a file or folder with the weights for each path, under its name.
+
+    """
+
+    model: str
+    flops: dict[str, int]
+    folder: Path
+
+
+def write_weights(name: str, stops: bool, images: Sequence[bytes], folder: Path) -> Weights:
+    """Formula weights for every path that can read the model."""
+    model = create_model(name).eval()
+    fill_by_formula(model)
+    config = model.config
+    size = (config.image_height, config.image_width)
+    pixels = [preprocess(open_image(i, config.channels), *size, keep_ratio=False) for i in images]
+    batch = torch.from_numpy(np.stack(pixels)).float() / 255
+    stop_ids = {name: codec.stop_id for name, codec in config_codecs(config).items()}
+    if stops and isinstance(model, A3Decoding):
+        raise_stop_biases(model, stop_ids, batch, POSITIONS)
+    flops = {
+        "plain": count_flops(model, batch[:1]),
+        "fast": count_flops(reading_path(model, stop_ids), batch),
+    }
+    for path in OURS:
+        save_checkpoint(folder / path, model)
+    try:
+        export_hugging_face(model, folder / THEIRS)
+        flops[THEIRS] = flops["plain"]
+    except ValueError:  # transformers has no class for it
+        pass
+    return Weights(name, flops, folder)
+
+
+def our_reading(weights: Path, dtype: str, batch: int) -> Callable[[list[bytes]], object]:
+    """What reads a batch of JPEGs with our code."""
+    return Reader.load(weights, "cpu", batch, DTYPES[dtype], fast=weights.name == "fast")
+
+
+def their_reading(weights: Path, dtype: str) -> Callable[[list[bytes]], object]:
+    """What reads a batch of JPEGs with transformers, as its documentation does."""
+    # Imported here: takes seconds, and memory that is not ours.
+    from transformers import (
+        AutoTokenizer,
+        BertTokenizerFast,
+        GPT2TokenizerFast,
+        MgpstrForSceneTextRecognition,
+        MgpstrProcessor,
+        MgpstrTokenizer,
+        ViTImageProcessor,
     )
+
+    assets = Path(__file__).resolve().parents[1] / "assets"
+    # The processor asks a hub for its tokenizers, by these names.
+    tokenizers = {
+        "openai-community/gpt2": GPT2TokenizerFast.from_pretrained(assets / "gpt2"),
+        "google-bert/bert-base-uncased": BertTokenizerFast.from_pretrained(
+            assets / "bert-base-uncased"
+        ),
+    }
+    assert [len(tokenizer) for tokenizer in tokenizers.values()] == [50257, 30522]
+    AutoTokenizer.from_pretrained = tokenizers.__getitem__
+    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=DTYPES[dtype]).eval()
+    characters = ["[GO]", "[s]", *model.config.characters]
+    vocabulary = weights / "vocab.json"
+    vocabulary.write_text(json.dumps({c: i for i, c in enumerate(characters)}), encoding="utf-8")
+    processor = MgpstrProcessor(
+        ViTImageProcessor(size={"height": 32, "width": 128}, resample=3, do_normalize=False),
+        MgpstrTokenizer(str(vocabulary)),
+    )
+
+    def read(jpegs: list[bytes]) -> object:
+        images = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs]
+        pixels = processor(images=images, return_tensors="pt").pixel_values
+        with torch.inference_mode():
+            logits = model(pixels.to(DTYPES[dtype])).logits
+            return processor.batch_decode(logits)["generated_text"]
+
+    return read
+
+
+def work(weights: Path, dtype: str, batch: int, images: int) -> None:
+    """A path's process: reads all images, again and again."""
+    if weights.name == THEIRS:
+        read = their_reading(weights, dtype)
+    else:
+        read = our_reading(weights, dtype, batch)
     data = jpegs(images)
-    reader(data[:batch])
+    read(data[:batch])
 
     def read_all() -> dict[str, Any]:
         seconds = []
         for start in range(0, images, batch):
             started = time.perf_counter()
-            reader(data[start : start + batch])
+            read(data[start : start + batch])
             seconds.append(time.perf_counter() - started)
         return {"seconds": seconds, "peak_mib": peak_mib()}
 
@@ -98,9 +195,10 @@ def work(model: str, path: str, dtype: str, batch: int, images: int) -> None:
 class Worker:
     """A path's process, and its figures so far."""
 
-    def __init__(self, model: str, path: str, dtype: str, batch: int, images: int):
-        self.key = (model, path, dtype, batch)
-        self._process = BenchProcess(__file__, [*self.key, images])
+    def __init__(self, weights: Weights, path: str, dtype: str, batch: int, images: int):
+        self._key = (weights.model, path, dtype, batch)
+        self._flops = weights.flops[path]
+        self._process = BenchProcess(__file__, [weights.folder / path, dtype, batch, images])
         self.seconds: list[float] = []
         self.totals: list[float] = []
         self.peak_mib = 0.0
@@ -116,74 +214,52 @@ class Worker:
         """End the process."""
         self._process.close()
 
-    def row(self, images: int, flops: int, rate: float) -> Row:
+    def row(self, images: int, rates: dict[str, float]) -> Row:
         """Figures of all rounds."""
         speed = images / statistics.median(self.totals)
         milliseconds = 1000 * np.array(self.seconds)
+        _, _, dtype, _ = self._key
         return Row(
-            *self.key,
+            *self._key,
             images_per_s=speed,
             p50_ms=float(np.percentile(milliseconds, 50)),
             p99_ms=float(np.percentile(milliseconds, 99)),
             peak_mib=self.peak_mib,
-            share=speed * flops / rate,
+            share=speed * self._flops / rates[dtype],
         )
 
 
-def bench(options: argparse.Namespace) -> list[Row]:
+def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
     """Rows of all models, batch sizes, types and paths."""
     rates = {name: matrix_rate(dtype) for name, dtype in DTYPES.items()}
     rows = []
     for name in options.models:
-        model = create_model(name).eval()
-        flops = {
-            "plain": count_flops(model, SHAPE),
-            "fast": count_flops(reading_path(model), SHAPE),
-        }
-        for batch in options.batches:
-            images = max(options.images // batch, 1) * batch
-            workers = [
-                Worker(name, path, dtype, batch, images) for dtype in DTYPES for path in PATHS
-            ]
-            for number in range(options.rounds):
+        with TemporaryDirectory() as folder:
+            weights = write_weights(name, stops, jpegs(min(options.images, 64)), Path(folder))
+            for batch in options.batches:
+                images = max(options.images // batch, 1) * batch
+                workers = [
+                    Worker(weights, path, dtype, batch, images)
+                    for dtype in DTYPES
+                    for path in weights.flops
+                ]
+                for number in range(options.rounds):
+                    for worker in workers:
+                        worker.round()
+                    print(
+                        f"{name}, {'stopping' if stops else 'never stopping'}, batch {batch}: "
+                        f"round {number + 1} of {options.rounds}",
+                        flush=True,
+                    )
                 for worker in workers:
-                    worker.round()
-                print(f"{name}, batch {batch}: round {number + 1} of {options.rounds}", flush=True)
-            for worker in workers:
-                worker.close()
-                _, path, dtype, _ = worker.key
-                rows.append(worker.row(images, flops[path], rates[dtype]))
+                    worker.close()
+                    rows.append(worker.row(images, rates))
     return rows
 
 
-def ratios(rows: list[Row]) -> str:
-    """Fast against plain, in words."""
-    speeds = {(r.model, r.batch, r.path, r.dtype): r.images_per_s for r in rows}
-    lines = []
-    for model, batch in dict.fromkeys((r.model, r.batch) for r in rows):
-        speed = {path: [speeds[model, batch, path, d] for d in DTYPES] for path in PATHS}
-        (plain, plain_bf16), (fast, fast_bf16) = speed["plain"], speed["fast"]
-        lines.append(
-            f"{model}, batch {batch}: fast / plain {fast / plain:.2f} in fp32, "
-            f"{fast_bf16 / plain_bf16:.2f} in bf16; bf16 fast / fp32 plain {fast_bf16 / plain:.2f}"
-        )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Parse, measure, print."""
-    if sys.argv[1:2] == ["--work"]:
-        model, path, dtype, batch, images = sys.argv[2:]
-        work(model, path, dtype, int(batch), int(images))
-        return
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=list_models(), default=["acds_str_small"])
-    parser.add_argument("--batches", nargs="+", type=positive, default=[1, 32])
-    parser.add_argument("--images", type=positive, default=64, help="a round (default: 64)")
-    parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    options = parser.parse_args()
-    rows = bench(options)
+def table(rows: Sequence[Row]) -> str:
+    """The rows, for people."""
+    header = ["path", "type", "batch", "images/s", "p50 ms", "p99 ms", "peak MiB", "share"]
     cells = [
         [
             *(f"{r.model}, {r.path}", r.dtype, str(r.batch), f"{r.images_per_s:.2f}"),
@@ -191,11 +267,55 @@ def main() -> None:
         ]
         for r in rows
     ]
-    header = ["path", "type", "batch", "images/s", "p50 ms", "p99 ms", "peak MiB", "share"]
-    print(markdown(header, cells))
-    print(ratios(rows))
+    return markdown(header, cells)
+
+
+def ratios(rows: Sequence[Row]) -> str:
+    """The fast path against each of the others."""
+    by_key = {(r.model, r.batch, r.path, r.dtype): r for r in rows}
+    lines = []
+    for model, batch, path, dtype in by_key:
+        if path == "fast" or dtype != "fp32":
+            continue
+        fast = {d: by_key[model, batch, "fast", d] for d in DTYPES}
+        other = {d: by_key[model, batch, path, d] for d in DTYPES}
+        speed = {d: fast[d].images_per_s / other[d].images_per_s for d in DTYPES}
+        across = fast["bf16"].images_per_s / other["fp32"].images_per_s
+        memory = {d: fast[d].peak_mib / other[d].peak_mib for d in DTYPES}
+        lines.append(
+            f"{model}, batch {batch}, fast / {path}: {speed['fp32']:.2f} in fp32, "
+            f"{speed['bf16']:.2f} in bf16, bf16 / fp32 {across:.2f}; "
+            f"memory {memory['fp32']:.2f} in fp32, {memory['bf16']:.2f} in bf16"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    if sys.argv[1:2] == ["--work"]:
+        weights, dtype, batch, images = sys.argv[2:]
+        work(Path(weights), dtype, int(batch), int(images))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=list_models(), default=["acds_str_small"])
+    parser.add_argument("--batches", nargs="+", type=positive, default=[1, 32])
+    parser.add_argument("--images", type=positive, default=64, help="a round (default: 64)")
+    parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
+    parser.add_argument(
+        "--stopping_only", action="store_true", help="leave out words that never stop"
+    )
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args()
+    rows = {"rows": bench(options, stops=True)}
+    if not options.stopping_only:
+        rows["never_stopping"] = bench(options, stops=False)
+    for name, own in rows.items():
+        if name != "rows":
+            print("\nif no word ever stopped:")
+        print(table(own))
+        print(ratios(own))
     if options.json:
-        save_rows(options.json, rows)
+        save_rows(options.json, **rows)
 
 
 if __name__ == "__main__":

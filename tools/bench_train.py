@@ -303,7 +303,7 @@ def main() -> None:
             for dtype in DTYPES:
                 print(loop_shares(model, dtype, options.batch, options.device, options.loop))
     if options.json:
-        save_rows(options.json, rows)
+        save_rows(options.json, rows=rows)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def main() -> None:
     ]
     print(markdown(list(HEADER), cells))
     if options.json:
-        save_rows(options.json, rows)
+        save_rows(options.json, rows=rows)
 
 
 if __name__ == "__main__":

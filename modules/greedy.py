@@ -1,0 +1,73 @@
+"""Arg-max ids and their probabilities, for reading: no table of all logits, nothing after stop."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Logits at a time, 1 MiB in fp32: maximum and sum find them in a CPU core's cache.
+CPU_LOGITS = 2**18
+CUDA_LOGITS = 2**26
+# Positions at a time. Most words stop within the first.
+POSITIONS = 8
+
+
+def read_until_stop(features: Tensor, head: nn.Linear, stop_id: int) -> tuple[Tensor, Tensor]:
+    """Greedy reading of a head, each row up to its stop.
+
+    Some positions at a time, and further ones only of rows that have not stopped.
+
+    Args:
+        features: [B, T, D].
+        head: linear layer D -> classes, with a bias.
+        stop_id: ends a row.
+
+    Returns:
+        Arg-max ids, int64 [B, T], and their softmax probabilities, float32 or wider [B, T]. Where
+        nothing is read, at position 0 (start) and some time after stop, they are `stop_id` and 1.
+
+    """
+    batch, positions, _ = features.shape
+    ids = torch.full((batch, positions), stop_id, device=features.device)
+    wide = torch.promote_types(features.dtype, torch.float32)
+    probabilities = torch.ones(batch, positions, dtype=wide, device=features.device)
+    rows = torch.arange(batch, device=features.device)
+    for first in range(1, positions, POSITIONS):
+        part = features[rows, first : first + POSITIONS]
+        found, own = most_probable(part.flatten(0, 1), head)
+        found = found.view(part.shape[:2])
+        ids[rows, first : first + POSITIONS] = found
+        probabilities[rows, first : first + POSITIONS] = own.view(part.shape[:2])
+        rows = rows[(found != stop_id).all(dim=1)]
+        if not len(rows):
+            break
+    return ids, probabilities
+
+
+def most_probable(features: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Arg-max ids [P] of `head(features)` and their softmax probabilities, of features [P, D].
+
+    Logits are made for some classes at a time.
+    """
+    at_once = CUDA_LOGITS if features.is_cuda else CPU_LOGITS
+    classes = max(1, at_once // len(features))
+    maxima, places, sums = [], [], []
+    for weight, bias in zip(head.weight.split(classes), head.bias.split(classes), strict=True):
+        logits = F.linear(features, weight, bias)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        maximum, place = logits.max(dim=-1)
+        maxima.append(maximum)
+        places.append(place + len(places) * classes)
+        sums.append(logits.logsumexp(dim=-1))
+    largest, chunk = torch.stack(maxima, dim=-1).max(dim=-1)
+    ids = torch.stack(places, dim=-1).gather(-1, chunk[:, None])[:, 0]
+    return ids, torch.exp(largest - torch.stack(sums, dim=-1).logsumexp(dim=-1))
+
+
+def most_probable_of(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Arg-max ids [...] of logits [..., classes], and their softmax probabilities.
+
+    No table of probabilities is made: the largest is exp(max - log-sum-exp).
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    largest, ids = logits.max(dim=-1)
+    return ids, torch.exp(largest - logits.logsumexp(dim=-1))

@@ -1,0 +1,131 @@
+"""The fast path reads what the plain one reads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models import create_model
+from models.codecs import config_codecs
+from modules import greedy
+from modules.greedy import most_probable, most_probable_of, read_until_stop
+from reading import Reader
+from text import fuse
+from tools.bench_read import jpegs
+from tools.formula_weights import fill_by_formula, raise_stop_biases
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def stopping_model():
+    """MGP-STR tiny, of whose readings some stop early, some late, and some never."""
+    model = create_model("mgp_str_tiny_patch4_3_32_128").eval()
+    fill_by_formula(model)
+    stop_ids = {name: codec.stop_id for name, codec in config_codecs(model.config).items()}
+    torch.manual_seed(0)
+    raise_stop_biases(model, stop_ids, torch.rand(16, 3, 32, 128), positions=6)
+    return model
+
+
+def test_300_images_read_the_same(stopping_model):
+    images = jpegs(300)
+    plain = Reader(stopping_model, "cpu", batch_size=50, fast=False)(images)
+    fast = Reader(stopping_model, "cpu", batch_size=50)(images)
+    stopped = set()
+    for own, other in zip(fast, plain, strict=True):
+        assert own.text == other.text
+        assert own.granularity == other.granularity
+        for name, expected in other.by_granularity.items():
+            found = own.by_granularity[name]
+            assert (found.text, found.ids) == (expected.text, expected.ids)
+            assert found.confidence == pytest.approx(expected.confidence, abs=1e-5)
+            assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+            stopped.add(found.stopped)
+    assert stopped == {True, False}
+
+
+def test_the_median_reading_has_the_positions_asked_for(stopping_model):
+    torch.manual_seed(0)
+    pixels = torch.rand(16, 3, 32, 128)
+    with torch.inference_mode():
+        ids, probabilities = stopping_model(pixels).greedy()
+    codecs = config_codecs(stopping_model.config)
+    readings = fuse(codecs, *({n: v.numpy() for n, v in d.items()} for d in (ids, probabilities)))
+    for name in codecs:
+        early = [
+            r.by_granularity[name].stopped and len(r.by_granularity[name].ids) < 6 for r in readings
+        ]
+        assert sum(early) >= 8
+
+
+@pytest.mark.parametrize("logits_at_once", [1, 7 * 20, 10**6])
+def test_classes_in_chunks_equal_all_at_once(logits_at_once, monkeypatch):
+    monkeypatch.setattr(greedy, "CPU_LOGITS", logits_at_once)
+    torch.manual_seed(0)
+    head = nn.Linear(6, 45).double()
+    features = 5 * torch.randn(20, 6).double()
+    features[3] = float("nan")
+    with torch.inference_mode():
+        ids, probabilities = most_probable(features, head)
+        expected_ids, expected = most_probable_of(head(features))
+    assert torch.equal(ids[:3], expected_ids[:3])
+    assert torch.equal(ids[4:], expected_ids[4:])
+    torch.testing.assert_close(probabilities, expected, rtol=1e-12, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("positions", [2, 9, 10, 27])
+def test_rows_are_read_up_to_their_stop(positions):
+    torch.manual_seed(1)
+    stop_id = 3
+    head = nn.Linear(8, 12)
+    features = 3 * torch.randn(64, positions, 8)
+    features[:, :1] = 0
+    with torch.inference_mode():
+        ids, probabilities = read_until_stop(features, head, stop_id)
+        expected_ids, expected = most_probable_of(head(features))
+    assert ids[:, 0].eq(stop_id).all()
+    lengths = set()
+    for row in range(len(features)):
+        stops = expected_ids[row, 1:].eq(stop_id).nonzero()
+        length = int(stops[0]) + 1 if len(stops) else positions - 1
+        lengths.add(length)
+        used = slice(1, 1 + length)
+        assert torch.equal(ids[row, used], expected_ids[row, used])
+        torch.testing.assert_close(probabilities[row, used], expected[row, used])
+    assert len(lengths) > 1 or positions == 2
+
+
+def test_compiled_reads_the_same():
+    torch.manual_seed(0)
+    model = create_model("mgp_str_mini_stem8x8_3_32_128", depth=1, granularities=("char",)).eval()
+    images = jpegs(3)
+    plain = Reader(model, "cpu")(images)
+    compiled = Reader(model, "cpu", compiled=True)(images)
+    assert [r.text for r in compiled] == [r.text for r in plain]
+    assert [r.confidence for r in compiled] == pytest.approx([r.confidence for r in plain])
+    with pytest.raises(ValueError, match="only the fast path can be compiled"):
+        Reader(model, "cpu", fast=False, compiled=True)
+
+
+def test_the_bench_measures_every_path(tmp_path):
+    pytest.importorskip("transformers")
+    pytest.importorskip("sentencepiece")
+    name = "mgp_str_tiny_patch4_3_32_128"
+    command = [sys.executable, "tools/bench_read.py", "--models", name, "--batches", "2"]
+    command += ["--images", "2", "--rounds", "1", "--stopping_only"]
+    command += ["--json", str(tmp_path / "rows.json")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))["rows"]
+    assert {(r["path"], r["dtype"]) for r in rows} == {
+        (path, dtype) for path in ("plain", "fast", "transformers") for dtype in ("fp32", "bf16")
+    }
+    for row in rows:
+        assert (row["model"], row["batch"]) == (name, 2)
+        assert min(row[k] for k in ("images_per_s", "p50_ms", "p99_ms", "peak_mib", "share")) > 0
+    assert "fast / transformers" in ran.stdout
