@@ -1,6 +1,7 @@
 """Read the words in images, and draw where the recognizer looked.
 
 python3 demo.py --model_dir best_accuracy.pth --demo_imgs demo_imgs/
+python3 demo.py --model_dir best_accuracy.pth --web
 """
 
 import csv
@@ -13,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from attention_pictures import attention_picture
-from engine.options import check_against_checkpoint
+from engine.options import check_against_checkpoint, check_demo
 from engine.report import markdown
 from reading import Reader, Reading, UnreadableImageError, find_images, open_image
 from utils import fail, get_args
+
+SAMPLES = Path(__file__).parent / "demo_imgs"
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path, Reading]:
@@ -93,30 +96,52 @@ def show(rows: list[dict[str, str | float]], granularities: list[str]) -> str:
 
 
 def main() -> None:
-    """Parse, read, print, write."""
+    """Parse, and read files or serve the page."""
     options = get_args("demo")
     try:
-        files = find_images(options.demo_imgs)
-        reader = Reader.load(
-            options.model_dir,
-            options.device,
-            options.batch_size,
-            image_height=options.imgH,
-            image_width=options.imgW,
-            keep_ratio=options.PAD,
-        )
-        check_against_checkpoint(options, reader.config)
-        readings = read_all(options, reader, files)
+        check_demo(options)
+        (serve_page if options.web else read_files)(options)
     except (ValueError, OSError) as error:  # ValueError: of weights, options or a device
         fail(error)
+
+
+def load_reader(options: Namespace) -> Reader:
+    """The reader that the options ask for."""
+    reader = Reader.load(
+        options.model_dir,
+        options.device,
+        options.batch_size,
+        image_height=options.imgH,
+        image_width=options.imgW,
+        keep_ratio=options.PAD,
+    )
+    check_against_checkpoint(options, reader.config)
+    return reader
+
+
+def read_files(options: Namespace) -> None:
+    """Read, print, write."""
+    files = find_images(options.demo_imgs)
+    reader = load_reader(options)
+    readings = read_all(options, reader, files)
     if not readings:
-        fail(UnreadableImageError(f"none of the {len(files)} files can be read"))
+        raise UnreadableImageError(f"none of the {len(files)} files can be read")
     rows = [as_row(file, reading) for file, reading in readings.items()]
     print(show(rows, list(reader.codecs)))
-    try:
-        write_files(options, rows)
-    except OSError as error:
-        fail(error)
+    write_files(options, rows)
+
+
+def serve_page(options: Namespace) -> None:
+    """Answer browsers until Ctrl-C."""
+    # Imported here: reading files needs no server.
+    from web.server import PORT, listen, serve
+
+    samples = find_images(options.demo_imgs or SAMPLES)
+    # Before the model, which takes a while to load.
+    with listen(PORT if options.port is None else options.port) as listener:
+        reader = load_reader(options)
+        model = Path(options.model_dir).name if options.model_dir else "shipped weights"
+        serve(listener, reader, model, samples)
 
 
 def write_files(options: Namespace, rows: list[dict[str, str | float]]) -> None:

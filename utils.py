@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from engine.argument_types import (
+    port,
     positive,
     whole,
     workers,
@@ -276,11 +277,13 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model_dir",
         "--saved_model",
-        required=True,
-        help="checkpoint, exported file, or Hugging Face folder",
+        help="checkpoint, exported file, or Hugging Face folder (default: the weights in "
+        "assets/weights)",
     )
     group.add_argument(
-        "--demo_imgs", required=True, help="an image, a folder of images, or a glob in quotes"
+        "--demo_imgs",
+        help="an image, a folder of images, or a glob in quotes; with --web, the samples that the "
+        "page offers (default with --web: demo_imgs of this repository; else it must be given)",
     )
     group.add_argument(
         "--attention_dir",
@@ -289,6 +292,13 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no_attention", action="store_true", help="draw none (default: off)")
     group.add_argument("--csv", help="also write the readings to this CSV file (default: no)")
     group.add_argument("--json", help="also write the readings to this JSON file (default: no)")
+    group = parser.add_argument_group("page")
+    group.add_argument(
+        "--web",
+        action="store_true",
+        help="serve a page that reads images, to the browsers of this computer (default: off)",
+    )
+    group.add_argument("--port", type=port, help="of --web; 0 for any that is free (default: 7860)")
 
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:

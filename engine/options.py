@@ -307,6 +307,27 @@ def check_evaluation(options: Namespace) -> None:
         raise OptionError("--fast_acc chooses from the sets of --benchmark_all_eval; add that.")
 
 
+def check_demo(options: Namespace) -> None:
+    """Refuse what a page does not do, and what only a page does.
+
+    Raises:
+        OptionError: no images without --web, --port without it, or files to write beside it.
+
+    """
+    if not options.web:
+        if options.port is not None:
+            raise OptionError("--port is that of the page of --web; add that.")
+        if options.demo_imgs is None:
+            raise OptionError("--demo_imgs names the images to read; or give --web.")
+        return
+    for name in ("attention_dir", "no_attention", "csv", "json"):
+        if getattr(options, name):
+            raise OptionError(
+                f"--{name} is about files, and the page of --web writes none; leave one of them "
+                "out. The page's table can be downloaded."
+            )
+
+
 def checkpoints_to_test(options: Namespace) -> list[Path]:
     """The checkpoint of --model_dir, or the iter_N.pth of a folder that lie in --range; or the two
     of --compare.

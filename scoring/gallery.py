@@ -1,25 +1,20 @@
 """What was misread, with the images and where the model looked, for the HTML page."""
 
-import base64
-import io
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from dataset import RecordSet
 from engine.evaluation import ReadWord
+from pages.values import granularity_values, map_values, picture_values, smaller_map
 from preprocessing import decode_image, resize_image
 from reading import Reader
 from scoring.statistics import SEED
 from scoring.summary import Summary, without_repetition
 from text import Reading
-
-LARGEST = (320, 128)  # pixels of a picture
-MAP_SIZE = (64, 16)  # columns and rows of a core-area map
 
 
 @dataclass(frozen=True)
@@ -82,25 +77,19 @@ def _read(reader: Reader, images) -> Sequence[tuple[Image.Image, Reading]]:
 
 def _item(word: ReadWord, image: Image.Image, reading: Reading, reader: Reader) -> dict:
     """A misread word as plain values: texts as compared, pieces and maps as read."""
-    config = reader.config
+    config, core_area = reader.config, reading.core_area
     seen = resize_image(image, config.image_height, config.image_width, config.keep_ratio)
-    readings = []
-    for name, own in reading.by_granularity.items():
-        pieces = [reader.codecs[name].decode([i]) for i in own.ids] + ["stop"] * own.stopped
-        maps = reading.attention.get(name, ()) if reading.attention else ()
-        readings.append(
-            {
-                "name": name,
-                "text": word.texts[name],
-                "confidence": round(word.confidences[name], 4),
-                "right": word.right(name),
-                "chosen": name == word.granularity,
-                "pieces": pieces,
-                "probabilities": [round(p, 4) for p in own.probabilities],
-                # Position 0 is start, and never read.
-                "maps": [_map(maps[i]) for i in range(1, len(pieces) + 1)] if len(maps) else [],
-            }
-        )
+    readings = [
+        granularity_values(name, reading, reader.codecs[name])
+        # The texts as they were compared.
+        | {
+            "text": word.texts[name],
+            "confidence": round(word.confidences[name], 4),
+            "chosen": name == word.granularity,
+            "right": word.right(name),
+        }
+        for name in reading.by_granularity
+    ]
     return {
         "set": word.source,
         "record": word.record,
@@ -110,36 +99,7 @@ def _item(word: ReadWord, image: Image.Image, reading: Reading, reader: Reader) 
         "distance": Levenshtein.distance(word.truth, word.texts["fused"]),
         "beyondLimit": word.beyond_limit,
         "readings": readings,
-        "coreArea": None if reading.core_area is None else _map(_smaller(reading.core_area)),
+        "coreArea": None if core_area is None else map_values(smaller_map(core_area)),
         "seen": seen.width / config.image_width,
-        **_picture(image),
+        **picture_values(image),
     }
-
-
-def _picture(image: Image.Image) -> dict:
-    """The image anew as a small JPEG, so that nothing of the stored bytes reaches the page."""
-    small = image.convert("RGB")
-    small.thumbnail(LARGEST, Image.Resampling.BICUBIC)
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=85)
-    return {"image": _base64(stream.getvalue()), "width": small.width, "height": small.height}
-
-
-def _map(values: np.ndarray) -> dict:
-    """A map's values as bytes, 255 for the largest."""
-    levels = np.clip(values / max(float(values.max()), 1e-12), 0, 1) * 255
-    rows, columns = values.shape
-    return {
-        "rows": rows,
-        "columns": columns,
-        "values": _base64(levels.round().astype(np.uint8).tobytes()),
-    }
-
-
-def _smaller(values: np.ndarray) -> np.ndarray:
-    picture = Image.fromarray(values.astype(np.float32))
-    return np.asarray(picture.resize(MAP_SIZE, Image.Resampling.BOX))
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

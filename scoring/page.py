@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from engine.evaluation import SetScore, merge_scores
 from engine.report import notes, stand_in_warning
+from pages import PARTS as SHARED_PARTS
 from scoring.comparison import Comparison
 from scoring.evaluation_sets import Contents
 from scoring.gallery import Gallery
@@ -42,8 +43,8 @@ def page(
         facts: name and value of what else a reader should know: date, device, versions.
 
     """
-    script = (PARTS / "page.js").read_text(encoding="utf-8")
-    style = (PARTS / "page.css").read_text(encoding="utf-8")
+    script = _joined("maps.js", "page.js")
+    style = _joined("look.css", "page.css")
     environment = Environment(
         loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -69,6 +70,11 @@ def page(
         reliability_plot=reliability_plot,
         length_plot=length_plot,
     )
+
+
+def _joined(shared: str, own: str) -> str:
+    parts = (SHARED_PARTS / shared, PARTS / own)
+    return "".join(part.read_text(encoding="utf-8") for part in parts)
 
 
 def _ranked(scores_by_path: Mapping[str, Sequence[SetScore]]) -> list[dict]:

@@ -99,8 +99,26 @@ def manifest(shared):
 @pytest.fixture(scope="session")
 def reference(shared) -> ModuleType:
     """The formula that makes weights, inputs, labels and boxes from names and shapes."""
-    path = shared / "reference" / "reference_weights.py"
-    spec = importlib.util.spec_from_file_location("reference_weights", path)
+    return _loaded(shared / "reference" / "reference_weights.py")
+
+
+@pytest.fixture(scope="session")
+def browser() -> ModuleType:
+    """Headless Chromium, as `tests/browser.py` drives it."""
+    module = _loaded(Path(__file__).parent / "browser.py")
+    if module.COMMAND is None:
+        pytest.skip("needs the chromium command (Debian's package chromium), which is not here")
+    return module
+
+
+@pytest.fixture(scope="session")
+def small_models() -> ModuleType:
+    """What `tests/small_models.py` can do to a random model."""
+    return _loaded(Path(__file__).parent / "small_models.py")
+
+
+def _loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,14 +1,4 @@
-"use strict";
-// Text from data only ever becomes text nodes: nothing here writes HTML.
-
 const PAGE = 60; // words shown at a time
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 function sortValue(row, column) {
   const cell = row.children[column];
@@ -41,78 +31,12 @@ function makeSortable(table) {
   }
 }
 
-function bytes(base64) {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-}
-
-// Blue, green, yellow, red, as maps are drawn elsewhere in this project.
-function heat(level) {
-  const ramp = (shift) => Math.max(0, Math.min(1, 1.5 - Math.abs(4 * level - shift)));
-  return [255 * ramp(3), 255 * ramp(2), 255 * ramp(1)];
-}
-
-function heatCanvas(map) {
-  const canvas = element("canvas");
-  canvas.width = map.columns;
-  canvas.height = map.rows;
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(map.columns, map.rows);
-  bytes(map.values).forEach((value, i) => pixels.data.set([...heat(value / 255), 255], 4 * i));
-  context.putImageData(pixels, 0, 0);
-  return canvas;
-}
-
-// The image, and over it a map; the map is of the model's whole input, of which the image may
-// cover only the left part.
-function draw(canvas, picture, item, map) {
-  const context = canvas.getContext("2d");
-  context.globalAlpha = 1;
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  if (!map) return;
-  context.globalAlpha = 0.5;
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(heatCanvas(map), 0, 0, canvas.width / item.seen, canvas.height);
-}
-
-function shownPiece(piece) {
-  return piece === "" ? "∅" : piece;
-}
-
 function itemCard(item) {
   const card = element("article", "item");
-  const canvas = element("canvas");
-  const scale = Math.max(1, Math.min(320 / item.width, 110 / item.height));
-  canvas.width = Math.round(item.width * scale);
-  canvas.height = Math.round(item.height * scale);
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `image of ${item.truth}`);
-  const picture = new Image();
-  picture.addEventListener("load", () => draw(canvas, picture, item, null));
-  picture.src = `data:image/jpeg;base64,${item.image}`;
-
+  const { canvas, show, mapButton } = imageView(item, `image of ${item.truth}`);
   const words = element("dl", "words");
   words.append(element("dt", "", "truth"), wordCell("dd", "truth", item.truth));
   words.append(element("dt", "", "read"), wordCell("dd", "wrong", item.text));
-
-  let pressed = null;
-  const show = (button, map) => {
-    if (pressed) pressed.setAttribute("aria-pressed", "false");
-    pressed = button;
-    if (button) button.setAttribute("aria-pressed", "true");
-    if (picture.complete) draw(canvas, picture, item, map);
-  };
-  const mapButton = (text, map, title, mark) => {
-    const button = element("button", mark ? "piece mark" : "piece", text);
-    button.type = "button";
-    button.title = title;
-    button.setAttribute("aria-pressed", "false");
-    for (const event of ["mouseenter", "focus"]) {
-      button.addEventListener(event, () => show(button, map));
-    }
-    button.addEventListener("click", () => show(button, map));
-    return button;
-  };
 
   const table = element("table");
   const body = table.createTBody();
@@ -124,13 +48,7 @@ function itemCard(item) {
     if (reading.chosen) name.title = "the most confident: the fused reading";
     const cell = row.insertCell();
     cell.append(wordCell("div", reading.right ? "right" : "wrong", reading.text));
-    const pieces = element("div", "pieces");
-    reading.maps.forEach((map, i) => {
-      const stop = i === reading.pieces.length - 1 && reading.pieces[i] === "stop";
-      const title = `${reading.name}, position ${i + 1}: ${reading.probabilities[i]}`;
-      pieces.append(mapButton(shownPiece(reading.pieces[i]), map, title, stop));
-    });
-    cell.append(pieces);
+    cell.append(pieceButtons(reading, mapButton));
     const confidence = row.insertCell();
     confidence.className = "number";
     confidence.textContent = reading.confidence.toFixed(3);
@@ -149,10 +67,6 @@ function itemCard(item) {
   where.append(element("span", "", `distance ${item.distance}`));
   card.append(canvas, words, table, where);
   return card;
-}
-
-function wordCell(tag, className, text) {
-  return text === "" ? element(tag, "empty", "(nothing)") : element(tag, className, text);
 }
 
 const ORDERS = {

@@ -1,9 +1,7 @@
 """The HTML page, in headless Chromium."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,10 +19,6 @@ from scoring.gallery import gallery
 from scoring.page import page
 from scoring.summary import summarize
 from text import Charset
-
-_spec = importlib.util.spec_from_file_location("browser", Path(__file__).parent / "browser.py")
-browser = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(browser)
 
 HOSTILE = "</script><img/src=x/onerror=alert(1)><b>"
 ALL = Charset.load("94")
@@ -90,9 +84,7 @@ def test_a_gallery_has_the_errors_and_where_the_model_looked(parts):
 
 
 @pytest.fixture(scope="module")
-def opened(parts, tmp_path_factory):
-    if browser.COMMAND is None:
-        pytest.skip("needs the chromium command (Debian's package chromium), which is not here")
+def opened(parts, tmp_path_factory, browser):
     place = tmp_path_factory.mktemp("browser")
     file = place / "report.html"
     file.write_text(rendered(parts), encoding="utf-8")

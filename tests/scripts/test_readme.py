@@ -9,8 +9,9 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a test does not run: set-up by make, and what needs several machines.
-NOT_HERE = ("make ", "torchrun --nnodes=2")
+# What a test does not run: set-up by make, what needs several machines, and what serves until
+# Ctrl-C (tests/web runs that).
+NOT_HERE = ("make ", "torchrun --nnodes=2", "python3 demo.py --web")
 
 
 def commands(file: str) -> list[str]:

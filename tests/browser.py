@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ class Browser:
         self._process = subprocess.Popen(
             [
                 COMMAND,
-                *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+                *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                "--disable-component-update",
                 *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe"),
                 f"--user-data-dir={profile}",
                 "about:blank",
@@ -95,6 +98,40 @@ class Browser:
         )
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
+
+    def wait(self, script: str) -> Any:
+        """Value of an expression in the page, as soon as it is true."""
+        return self.until(lambda: self.run(script))
+
+    @staticmethod
+    def until(condition: Callable[[], Any]) -> Any:
+        """What a function returns, as soon as that is true."""
+        deadline = time.monotonic() + TIMEOUT
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "it never became true"
+            time.sleep(0.05)
+        return value
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in an input, as a person does in its dialog."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        field = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=field, files=[str(file) for file in files])
+
+    def point(self, selector: str) -> None:
+        """Move the mouse onto an element."""
+        x, y = self.run(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center', behavior: 'instant'});"
+            "const b = e.getBoundingClientRect();"
+            "return [b.x + b.width / 2, b.y + b.height / 2] })()"
+        )
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key; `code` is its Windows key code."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
 
     def screenshot(self, file: Path, width: int, height: int | None = None, dark: bool = False):
         """A picture of the page at a width; of all of it where no height is given."""
