@@ -82,10 +82,13 @@ def test_pointing_at_a_character_draws_where_the_model_looked(three):
     piece = ".item:first-child .granularity:nth-of-type(1) .piece:nth-child(2)"
     three.wait(PIXELS.replace(".join()", ".some(v => v > 0 && v < 255)"))
     plain = three.run(PIXELS)
+    height = three.run("document.querySelector('.item').offsetHeight")
     three.point(piece)
     assert three.wait(f"document.querySelector({piece!r}).ariaPressed === 'true'")
     drawn = three.run(PIXELS)
     assert drawn != plain
+    # Nothing moves away under the mouse.
+    assert three.run("document.querySelector('.item').offsetHeight") == height
     assert texts(three, ".item:first-child .caption")[0].startswith("char, position 2: ")
     three.point("h1")
     three.wait("!document.querySelector('[aria-pressed=true]')")
@@ -97,7 +100,7 @@ def test_maps_are_reached_with_the_keyboard(three):
     plain = three.run(PIXELS)
     three.run("[...document.querySelectorAll('.item:first-child .piece')].at(-3).focus()")
     seen = set()
-    for title in ("core areas of the characters", "guided attention; blue 0."):
+    for title in ("core areas as predicted: blue 0", "guided attention: blue 0."):
         three.press("Tab", 9)
         assert title in three.wait("document.activeElement.title")
         assert title in texts(three, ".item:first-child .caption")[0]

@@ -80,12 +80,12 @@ function meter(value) {
 function maps(answer, mapButton) {
   const line = element("div", "pieces");
   if (answer.coreArea) {
-    const title = "core areas of the characters, as predicted; blue 0, red 1";
+    const title = "core areas as predicted: blue 0, red 1";
     line.append(mapButton("core areas", answer.coreArea, title, true));
   }
   if (answer.guidedAttention) {
     const { low, high } = answer.guidedAttention;
-    const title = `guided attention; blue ${low}, red ${high}`;
+    const title = `guided attention: blue ${low}, red ${high}`;
     line.append(mapButton("guided attention", answer.guidedAttention, title, true));
   }
   return line;

@@ -131,9 +131,8 @@ function showAbout() {
     `At most ${mebibytes(about.uploadBytes)} and ${pixels} million pixels: ${forms}.`;
   part("files").accept = about.suffixes.join(",");
   part("remark").textContent = whatIsDrawn();
-  if (about.moreSamples) {
-    part("more-samples").textContent = `${about.moreSamples} more images are not offered here.`;
-  }
+  part("more-samples").hidden = !about.moreSamples;
+  part("more-samples").textContent = `${about.moreSamples} more images are not offered here.`;
   about.samples.forEach((name, number) => {
     const button = element("button", "sample");
     button.type = "button";
@@ -144,7 +143,7 @@ function showAbout() {
     image.loading = "lazy";
     button.append(image);
     button.addEventListener("click", () => add([sample(number)]));
-    part("samples").append(button);
+    part("all-samples").before(button);
   });
   part("offer").hidden = !about.samples.length;
 }
