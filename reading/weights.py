@@ -29,8 +29,8 @@ def find_weights(name_or_path: str | Path | None) -> Path:
         if DEFAULT not in shipped and len(shipped) != 1:
             found = f"several weights, and none is called {DEFAULT}: {', '.join(shipped)}"
             raise CheckpointError(
-                f"{SHIPPED} has {found if shipped else 'no weights'}; give a name or a path "
-                "(--model_dir, or the argument of Reader.load)."
+                f"{SHIPPED} has {found if shipped else 'no weights'}; give Reader.load a name or "
+                "a path, and a script --model_dir."
             )
         return shipped.get(DEFAULT) or next(iter(shipped.values()))
     path = Path(name_or_path)
