@@ -25,12 +25,12 @@ from engine.argument_types import positive
 from engine.exported_forms import FORMS, compare, megabytes
 from engine.progress import Progress, RunLog
 from engine.report import markdown
-from labelled_folder import read_ground_truth
 from lmdb_file import DataError
 from models.checkpoint import load_model
 from reading import Reader, Reading
-from text import Charset, GranularityReading
+from text import GranularityReading
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
+from tools.labelled_words import is_right, labelled_images
 from utils import fail
 
 HEADER = ("form", "MB", "images/s", "accuracy %", "change", "texts changed", "confidence change")
@@ -73,19 +73,6 @@ class Candidate:
     name: str
     path: Path
     dtype: str
-
-
-def labelled_images(folder: Path) -> list[tuple[Path, str]]:
-    """Files and labels of a folder's gt.txt.
-
-    Raises:
-        DataError: no gt.txt, or none of its lines has both.
-
-    """
-    truth = read_ground_truth(folder / "gt.txt")
-    if not truth.entries:
-        raise DataError(f"{folder}/gt.txt has no line with a path and a label.")
-    return [(folder / path, label) for path, label in truth.entries]
 
 
 def read_files(path: str, dtype: str, batch_size: str, data: str) -> None:
@@ -186,9 +173,8 @@ def measure(forms: Sequence[Candidate], data: Path, rounds: int, batch_size: int
 
 def accuracy(readings: Sequence[Reading], labels: Sequence[str]) -> float:
     """Percent of the readable images read right, without case and punctuation."""
-    normalize = Charset.load("36").normalize
     right = [
-        normalize(own.text).text == normalize(label).text
+        is_right(own.text, label)
         for own, label in zip(readings, labels, strict=True)
         if own.error is None
     ]
