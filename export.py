@@ -65,7 +65,7 @@ def export(options: Namespace) -> None:
             form.write(model, place)
             found = Reader.load(place, "cpu", options.batch_size)(images)
             agreement = compare(expected, found)
-            if not agreement.holds:
+            if not agreement.holds(form.tolerance):
                 shown = "".join(f"\n  {line}" for line in agreement.changed[:MOST_SHOWN])
                 raise DisagreementError(
                     f"the {form.name} does not read as the checkpoint does, and was not written: "

@@ -309,6 +309,11 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
         "--safetensors", metavar="FILE", help="write this .safetensors file (default: no)"
     )
     group.add_argument(
+        "--safetensors_half",
+        metavar="FILE",
+        help="write this .safetensors file in half precision, half the size (default: no)",
+    )
+    group.add_argument(
         "--hugging_face",
         metavar="FOLDER",
         help="write a folder of transformers' MgpstrForSceneTextRecognition (default: no)",

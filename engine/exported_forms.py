@@ -13,8 +13,10 @@ from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
 from reading import Reading
 
-# How far a confidence may be off, and still be the same up to rounding.
+# How far a confidence may be off, and still be the same up to rounding: in fp32, and in half
+# precision, whose numbers have 3 digits.
 TOLERANCE = 1e-4
+HALF_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Form:
         name: for people.
         suffix: of its file; none for a folder.
         write: writes a model there.
+        tolerance: of a confidence.
 
     """
 
     name: str
     suffix: str
     write: Callable[[nn.Module, Path], None]
+    tolerance: float = TOLERANCE
 
 
 # By the option of export.py.
@@ -39,6 +43,12 @@ FORMS = {
     "hugging_face": Form("Hugging Face folder", "", export_hugging_face),
     "safetensors": Form(
         "safetensors", ".safetensors", lambda model, path: save_safetensors(path, model)
+    ),
+    "safetensors_half": Form(
+        "safetensors in half precision",
+        ".safetensors",
+        lambda model, path: save_safetensors(path, model, half=True),
+        HALF_TOLERANCE,
     ),
 }
 
@@ -83,10 +93,9 @@ class Agreement:
     changed: tuple[str, ...]
     largest: float
 
-    @property
-    def holds(self) -> bool:
-        """Whether all is the same up to rounding."""
-        return not self.changed and self.largest <= TOLERANCE
+    def holds(self, tolerance: float = TOLERANCE) -> bool:
+        """Whether all is the same, and confidences up to the tolerance."""
+        return not self.changed and self.largest <= tolerance
 
 
 def compare(expected: Sequence[Reading], found: Sequence[Reading]) -> Agreement:

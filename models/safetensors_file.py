@@ -15,15 +15,19 @@ FORM = "safetensors 1"
 SUFFIX = ".safetensors"
 
 
-def save_safetensors(path: Path | str, model: nn.Module) -> None:
+def save_safetensors(path: Path | str, model: nn.Module, half: bool = False) -> None:
     """Write weights and configuration: beside, synced, then renamed.
 
     Args:
         path: the file.
         model: a recognizer, not wrapped.
+        half: in float16, half the size; what is loaded from it is float32 again, but rounded.
 
     """
-    weights = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
+    weights = {
+        name: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
+        for name, value in model.state_dict().items()
+    }
     # "pt" is what other readers of such files look for.
     metadata = {"format": "pt", **to_metadata(model.config, FORM)}
     with whole_file(Path(path)) as file:

@@ -123,7 +123,7 @@ def candidates(model_dir: str, folder: Path) -> list[Candidate]:
     found = [Candidate(f"checkpoint, {dtype}", path, dtype) for dtype in DTYPES]
     model = load_model(path)
     for name, form in FORMS.items():
-        place = folder / f"exported{form.suffix}"
+        place = folder / f"{name}{form.suffix}"
         try:
             form.write(model, place)
         except ValueError as error:  # not every form has a place for every model

@@ -13,10 +13,12 @@ import demo
 import export
 from engine.exported_forms import FORMS, TOLERANCE, Agreement, compare, staged
 from models import create_model
+from models.checkpoint import load_model
 from models.safetensors_file import save_safetensors
 from reading import Reader, Reading
 from tools.compare_exports import Candidate, accuracy, candidates, measure
 
+HALF = "safetensors in half precision"
 DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,6 +58,15 @@ def test_every_form_is_checked_and_written(call, checkpoint, quick_onnx, tmp_pat
     assert status == 0
     assert printed.count(f"reads the 11 words of {DEMO_IMAGES} as the checkpoint does") == 2
     assert sorted(p.name for p in place.iterdir()) == ["m.onnx", "m.safetensors"]
+
+
+@pytest.mark.parametrize("model", ["mgp_str_mini_stem8x8_3_32_128"], indirect=True)
+def test_half_precision_is_half_the_size_and_reads_the_same(call, checkpoint, tmp_path):
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    options = ("--model_dir", checkpoint, "--safetensors", whole, "--safetensors_half", half)
+    assert call(export, *options) == 0
+    assert 0.5 < half.stat().st_size / whole.stat().st_size < 0.51
+    assert next(load_model(half).parameters()).dtype == torch.float32
 
 
 @LIGHT
@@ -127,9 +138,9 @@ def test_texts_and_confidences_of_every_granularity_are_compared(encode_image):
     assert line == f"image 0, char: {own.text!r} became 'no'"
     unsure = replace(reading, confidence=reading.confidence + 2 * TOLERANCE)
     agreement = compare([reading], [unsure])
-    assert not agreement.holds
+    assert not agreement.holds()
     assert agreement.largest == pytest.approx(2 * TOLERANCE)
-    assert compare([Reading("", 0.0, "", error="x")], [Reading("", 0.0, "", error="x")]).holds
+    assert compare([Reading("", 0.0, "", error="x")], [Reading("", 0.0, "", error="x")]).holds()
 
 
 def test_a_folder_that_exists_keeps_its_other_files(tmp_path):
@@ -174,7 +185,7 @@ def test_forms_are_measured_on_a_labelled_folder(
 def test_forms_that_a_model_has_not_are_left_out(checkpoint, quick_onnx, tmp_path, capsys):
     found = candidates(str(checkpoint), tmp_path)
     names = [candidate.name for candidate in found]
-    assert names == ["checkpoint, fp32", "checkpoint, bf16", "ONNX", "safetensors"]
+    assert names == ["checkpoint, fp32", "checkpoint, bf16", "ONNX", "safetensors", HALF]
     assert all(candidate.path.is_file() for candidate in found)
     assert "Hugging Face folder left out: transformers has no class" in capsys.readouterr().err
 
