@@ -45,12 +45,11 @@ class ReadingPath(nn.Module):
     """An encoder, and for each granularity a head that reads its tokens.
 
     Args:
-        heads: by granularity: tokens [B, 1 + N, D] -> ids and probabilities, as
-            `modules.greedy.read_until_stop` describes them.
+        heads: by granularity.
 
     """
 
-    def __init__(self, heads: Mapping[str, nn.Module]):
+    def __init__(self, heads: Mapping[str, "Head"]):
         super().__init__()
         self.heads = nn.ModuleDict(heads)
 
@@ -60,12 +59,29 @@ class ReadingPath(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Images [B, C, H, W] in [0, 1] -> ids and probabilities, each [B, T], by granularity."""
-        parts = [images] if images.is_cuda else images.split(AT_ONCE)
-        tokens = torch.cat([self.tokens(part) for part in parts])
+        features: dict[str, list[Tensor]] = {name: [] for name in self.heads}
+        for part in [images] if images.is_cuda else images.split(AT_ONCE):
+            tokens = self.tokens(part)
+            for name, head in self.heads.items():
+                features[name].append(head(tokens))
         ids, probabilities = {}, {}
         for name, head in self.heads.items():
-            ids[name], probabilities[name] = head(tokens)
+            ids[name], probabilities[name] = head.read(torch.cat(features[name]))
         return ids, probabilities
+
+
+class Head(nn.Module):
+    """A granularity's decoder: called with tokens [B, 1 + N, D], gives features of each position.
+
+    Those are few, so that they are kept of all images, and read together.
+    """
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, T, ...] -> ids and probabilities, each [B, T].
+
+        They are as `modules.greedy.read_until_stop` describes them.
+        """
+        raise NotImplementedError
 
 
 class MgpReadingPath(ReadingPath):
@@ -102,7 +118,7 @@ def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 def a3_heads(
     model: A3Decoding, cast: A3Decoding, stop_ids: Mapping[str, int]
-) -> dict[str, nn.Module]:
+) -> dict[str, "FoldedA3Head"]:
     """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy."""
     return {
         name: FoldedA3Head(
@@ -114,16 +130,20 @@ def a3_heads(
     }
 
 
-class FoldedA3Head(nn.Module):
+class FoldedA3Head(Head):
     """A granularity's A3 module and linear head, read up to stop."""
 
     def __init__(self, a3: FoldedA3, classifier: nn.Linear, stop_id: int):
         super().__init__()
         self.a3, self.classifier, self._stop_id = a3, classifier, stop_id
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [B, 1 + N, D] -> ids and probabilities, each [B, T]."""
-        return read_until_stop(self.a3(tokens), self.classifier, self._stop_id)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, 1 + N, D] -> features [B, T, D]."""
+        return self.a3(tokens)
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, T, D] -> ids and probabilities, each [B, T]."""
+        return read_until_stop(features, self.classifier, self._stop_id)
 
 
 class AcdsReadingPath(ReadingPath):
@@ -164,13 +184,17 @@ class AcdsReadingPath(ReadingPath):
         return self.transformer.guide(tokens, guidance)[0]
 
 
-class AtdHead(nn.Module):
+class AtdHead(Head):
     """An ATD; its few classes are read at all positions."""
 
     def __init__(self, atd: FoldedATD):
         super().__init__()
         self.atd = atd
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [B, 1 + N, D] -> ids and probabilities, each [B, T]."""
-        return most_probable_of(self.atd(tokens))
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, 1 + N, D] -> logits [B, T, classes]."""
+        return self.atd(tokens)
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, T, classes] -> ids and probabilities, each [B, T]."""
+        return most_probable_of(features)

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Logits at a time. On a CPU 4 MiB in fp32: maximum and sum find them in its cache.
-CPU_LOGITS = 2**20
+# Logits at a time. On a CPU 1 MiB in fp32: maximum and sum find them in its cache.
+CPU_LOGITS = 2**18
 CUDA_LOGITS = 2**26
 # Positions at a time. Most words stop within the first.
 POSITIONS = 8

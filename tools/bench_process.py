@@ -55,7 +55,7 @@ class BenchProcess:
 
     """
 
-    def __init__(self, script: str, arguments: Sequence[object]):
+    def __init__(self, script: str | Path, arguments: Sequence[object]):
         self.arguments = [str(argument) for argument in arguments]
         self._process = subprocess.Popen(
             [sys.executable, str(Path(script).resolve()), "--work", *self.arguments],

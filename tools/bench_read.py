@@ -10,27 +10,21 @@ the models that it has; it needs the packages transformers and sentencepiece.
 """
 
 import argparse
-import io
-import json
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from PIL import Image
 
 from engine.argument_types import positive
 from engine.flops import count_flops
-from engine.memory import peak_mib
 from engine.report import markdown
 from models import create_model, list_models
 from models.checkpoint import save_checkpoint
@@ -40,11 +34,13 @@ from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
 from preprocessing import preprocess
 from reading import Reader, open_image
-from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows, serve
+from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows
 from tools.formula_weights import fill_by_formula, raise_stop_biases
+from tools.reading_rounds import jpegs, serve_readings
 
 OURS = ("plain", "fast")
 THEIRS = "transformers"
+THEIR_SCRIPT = Path(__file__).with_name("transformers_reading.py")
 POSITIONS = 6  # of the median reading, with stop
 
 
@@ -69,19 +65,6 @@ class Row:
     p99_ms: float
     peak_mib: float
     share: float
-
-
-def jpegs(count: int) -> list[bytes]:
-    """Images of words' sizes, with something in them to decode."""
-    random = np.random.default_rng(0)
-    made = []
-    for _ in range(count):
-        height, width = int(random.integers(24, 64)), int(random.integers(60, 200))
-        coarse = random.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
-        stream = io.BytesIO()
-        Image.fromarray(coarse).resize((width, height)).save(stream, "JPEG", quality=90)
-        made.append(stream.getvalue())
-    return made
 
 
 @dataclass(frozen=True)
@@ -125,71 +108,10 @@ def write_weights(name: str, stops: bool, images: Sequence[bytes], folder: Path)
     return Weights(name, flops, folder)
 
 
-def our_reading(weights: Path, dtype: str, batch: int) -> Callable[[list[bytes]], object]:
-    """What reads a batch of JPEGs with our code."""
-    return Reader.load(weights, "cpu", batch, DTYPES[dtype], fast=weights.name == "fast")
-
-
-def their_reading(weights: Path, dtype: str) -> Callable[[list[bytes]], object]:
-    """What reads a batch of JPEGs with transformers, as its documentation does."""
-    # Imported here: takes seconds, and memory that is not ours.
-    from transformers import (
-        AutoTokenizer,
-        BertTokenizerFast,
-        GPT2TokenizerFast,
-        MgpstrForSceneTextRecognition,
-        MgpstrProcessor,
-        MgpstrTokenizer,
-        ViTImageProcessor,
-    )
-
-    assets = Path(__file__).resolve().parents[1] / "assets"
-    # The processor asks a hub for its tokenizers, by these names.
-    tokenizers = {
-        "openai-community/gpt2": GPT2TokenizerFast.from_pretrained(assets / "gpt2"),
-        "google-bert/bert-base-uncased": BertTokenizerFast.from_pretrained(
-            assets / "bert-base-uncased"
-        ),
-    }
-    assert [len(tokenizer) for tokenizer in tokenizers.values()] == [50257, 30522]
-    AutoTokenizer.from_pretrained = tokenizers.__getitem__
-    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=DTYPES[dtype]).eval()
-    characters = ["[GO]", "[s]", *model.config.characters]
-    vocabulary = weights / "vocab.json"
-    vocabulary.write_text(json.dumps({c: i for i, c in enumerate(characters)}), encoding="utf-8")
-    processor = MgpstrProcessor(
-        ViTImageProcessor(size={"height": 32, "width": 128}, resample=3, do_normalize=False),
-        MgpstrTokenizer(str(vocabulary)),
-    )
-
-    def read(jpegs: list[bytes]) -> object:
-        images = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs]
-        pixels = processor(images=images, return_tensors="pt").pixel_values
-        with torch.inference_mode():
-            logits = model(pixels.to(DTYPES[dtype])).logits
-            return processor.batch_decode(logits)["generated_text"]
-
-    return read
-
-
 def work(weights: Path, dtype: str, batch: int, images: int) -> None:
-    """A path's process: reads all images, again and again."""
-    if weights.name == THEIRS:
-        read = their_reading(weights, dtype)
-    else:
-        read = our_reading(weights, dtype, batch)
-    data = jpegs(images)
-    read(data[:batch])
-
-    def read_all() -> dict[str, Any]:
-        seconds = []
-        for start in range(0, images, batch):
-            started = time.perf_counter()
-            read(data[start : start + batch])
-            seconds.append(time.perf_counter() - started)
-        return {"seconds": seconds, "peak_mib": peak_mib()}
-
-    serve(read_all)
+    """The process of one of our paths."""
+    reader = Reader.load(weights, "cpu", batch, DTYPES[dtype], fast=weights.name == "fast")
+    serve_readings(reader, batch, images)
 
 
 class Worker:
@@ -198,7 +120,8 @@ class Worker:
     def __init__(self, weights: Weights, path: str, dtype: str, batch: int, images: int):
         self._key = (weights.model, path, dtype, batch)
         self._flops = weights.flops[path]
-        self._process = BenchProcess(__file__, [weights.folder / path, dtype, batch, images])
+        script = THEIR_SCRIPT if path == THEIRS else Path(__file__)
+        self._process = BenchProcess(script, [weights.folder / path, dtype, batch, images])
         self.seconds: list[float] = []
         self.totals: list[float] = []
         self.peak_mib = 0.0

@@ -1,4 +1,6 @@
-"""Everything once, on sample data: render, train, score, read. `make quickstart` runs this.
+"""Everything once: read with the shipped weights; on sample data render, train, score, read.
+
+`make quickstart` runs this.
 
 Each step is a command that works on its own; it is printed before it runs.
 """
@@ -21,6 +23,10 @@ DATA, RUN = PLACE / "data", PLACE / "run"
 WEIGHTS = RUN / "mini" / "best_accuracy.pth"
 
 STEPS = {
+    "reading with the shipped weights": [
+        "demo.py",
+        *("--demo_imgs", "demo_imgs/", "--no_attention"),
+    ],
     "sample data": [
         "tools/make_sample_data.py",
         str(DATA),

@@ -15,8 +15,8 @@ from modules import greedy
 from modules.greedy import most_probable, most_probable_of, read_until_stop
 from reading import Reader
 from text import fuse
-from tools.bench_read import jpegs
 from tools.formula_weights import fill_by_formula, raise_stop_biases
+from tools.reading_rounds import jpegs
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,10 @@ import pytest
 from tools import quickstart
 from utils import get_args
 
+SHIPPED = "reading with the shipped weights"
 
-@pytest.mark.parametrize("step", ["training", "scoring", "reading"])
+
+@pytest.mark.parametrize("step", [SHIPPED, "training", "scoring", "reading"])
 def test_the_scripts_take_the_commands(step):
     script, *arguments = quickstart.STEPS[step]
     get_args(script.removesuffix(".py"), arguments)
@@ -34,7 +36,7 @@ def finished(tmp_path, monkeypatch):
 
 
 def test_it_ends_well(finished, capsys):
-    assert finished(55.0) == ["sample data", "training", "scoring", "reading"]
+    assert finished(55.0) == [SHIPPED, "sample data", "training", "scoring", "reading"]
     shown = capsys.readouterr().out
     assert "char 55.0%, fused 90.0%" in shown
     assert "demo_imgs/attens/" in shown

@@ -1,0 +1,50 @@
+"""The weights in assets/weights read, and are what their card says."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from reading import Reader, find_images
+from reading.weights import SHIPPED, shipped_weights
+from tools.labelled_words import is_right, labelled_sets
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO_IMAGES = ROOT / "demo_imgs"
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader.load(device="cpu")
+
+
+def test_the_default_reads_the_demo_images(reader):
+    files = find_images(DEMO_IMAGES)
+    readings = reader(files)
+    right = [file.stem for file, r in zip(files, readings, strict=True) if r.text == file.stem]
+    assert len(right) >= 8, {r.source.stem: r.text for r in readings}
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_cards_are_of_the_files_beside_them(name):
+    file = shipped_weights()[name]
+    assert file.stat().st_size <= 25 * 2**20
+    card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in card
+
+
+def test_the_cards_accuracy_is_what_is_measured(reader, shared):
+    """Of the sample of real words; its rows are `| set | images | char % | ...`."""
+    card = (SHIPPED / "acds_char_str_light.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| ([\d.]+) ", card, flags=re.MULTILINE)
+    sets = labelled_sets(shared / "real" / "evaluation_sample")
+    assert {name for name, _, _ in rows} == set(sets)
+    for name, images, accuracy in rows:
+        readings = reader([file for file, _ in sets[name]])
+        right = sum(
+            is_right(r.text, label) for r, (_, label) in zip(readings, sets[name], strict=True)
+        )
+        assert len(readings) == int(images)
+        # Another CPU may tip a reading or two.
+        assert abs(100 * right / len(readings) - float(accuracy)) <= 200 / len(readings) + 0.05

@@ -1,0 +1,70 @@
+"""The process of `bench_read.py` that reads with transformers; it imports nothing else of ours."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoTokenizer,
+    BertTokenizerFast,
+    GPT2TokenizerFast,
+    MgpstrForSceneTextRecognition,
+    MgpstrProcessor,
+    MgpstrTokenizer,
+    ViTImageProcessor,
+)
+
+from tools.bench_process import DTYPES
+from tools.reading_rounds import serve_readings
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+
+
+def their_reading(weights: Path, dtype: torch.dtype) -> Callable[[list[bytes]], list[str]]:
+    """What reads a batch of JPEGs as the documentation of transformers does.
+
+    Args:
+        weights: folder of a model.
+        dtype: of its weights.
+
+    """
+    # The processor asks a hub for its tokenizers, by these names.
+    tokenizers = {
+        "openai-community/gpt2": GPT2TokenizerFast.from_pretrained(ASSETS / "gpt2"),
+        "google-bert/bert-base-uncased": BertTokenizerFast.from_pretrained(
+            ASSETS / "bert-base-uncased"
+        ),
+    }
+    sizes = [len(tokenizer) for tokenizer in tokenizers.values()]
+    if sizes != [50257, 30522]:  # without its files it makes an empty one, and says nothing
+        raise RuntimeError(f"transformers made tokenizers of {sizes} entries of those in assets/.")
+    AutoTokenizer.from_pretrained = tokenizers.__getitem__
+    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=dtype).eval()
+    characters = ["[GO]", "[s]", *model.config.characters]
+    vocabulary = weights / "vocab.json"
+    vocabulary.write_text(json.dumps({c: i for i, c in enumerate(characters)}), encoding="utf-8")
+    processor = MgpstrProcessor(
+        ViTImageProcessor(size={"height": 32, "width": 128}, resample=3, do_normalize=False),
+        MgpstrTokenizer(str(vocabulary)),
+    )
+
+    def read(jpegs: list[bytes]) -> list[str]:
+        images = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs]
+        pixels = processor(images=images, return_tensors="pt").pixel_values
+        with torch.inference_mode():
+            logits = model(pixels.to(dtype)).logits
+            return processor.batch_decode(logits)["generated_text"]
+
+    return read
+
+
+if __name__ == "__main__":
+    _, weights, dtype, batch, images = sys.argv[1:]
+    serve_readings(their_reading(Path(weights), DTYPES[dtype]), int(batch), int(images))
