@@ -16,7 +16,7 @@ from pathlib import Path
 from attention_pictures import attention_picture
 from engine.options import check_against_checkpoint, check_demo
 from engine.report import markdown
-from reading import Reader, Reading, UnreadableImageError, find_images, open_image
+from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
 from utils import fail, get_args
 
 SAMPLES = Path(__file__).parent / "demo_imgs"
@@ -136,7 +136,8 @@ def serve_page(options: Namespace) -> None:
     # Imported here: reading files needs no server.
     from web.server import PORT, listen, serve
 
-    samples = find_images(options.demo_imgs or SAMPLES)
+    images = find_images(options.demo_imgs or SAMPLES)
+    samples = [file for file in images if file.suffix.lower() in IMAGE_SUFFIXES]  # of a glob
     # Before the model, which takes a while to load.
     with listen(PORT if options.port is None else options.port) as listener:
         reader = load_reader(options)

@@ -47,8 +47,9 @@ def peak_mib(device: str = "cpu") -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
     if status.is_file():  # Linux, whose getrusage counts the parent's peak as the child's
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):  # some sandboxes leave it out
+                return int(line.split()[1]) / 1024
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

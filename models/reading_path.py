@@ -79,17 +79,18 @@ class Head(nn.Module):
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B, T, ...] -> ids and probabilities, each [B, T].
 
-        They are as `modules.greedy.read_until_stop` describes them.
+        What they are at position 0, and after a row's first stop, is left open: nobody reads it.
         """
         raise NotImplementedError
 
 
 class MgpReadingPath(ReadingPath):
-    """MGP-STR and CHAR-STR; where the type is the model's, so are the weights of the encoder."""
+    """MGP-STR and CHAR-STR; where the type is the model's, so are all weights but folded ones."""
 
     def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
-        own = cast_copy(model, dtype)
-        if own is not model:
+        own = model
+        if model.pos_embed.dtype != dtype:
+            own = cast_copy(model, dtype)
             own.fuse_attention(fused_is_faster(model, dtype))
         super().__init__(a3_heads(model, own, stop_ids))
         self.model = own
@@ -105,14 +106,11 @@ def fused_is_faster(model: nn.Module, dtype: torch.dtype) -> bool:
 
 
 def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model itself where it is of this type, else a copy, never in memory in the wider type."""
-    if model.pos_embed.dtype == dtype:
-        return model
-    cast = {
-        id(tensor): type(tensor)(tensor.detach().to(dtype))
-        for tensor in [*model.parameters(), *model.buffers()]
-        if tensor.is_floating_point()
+    """A copy of a model in a type; what has that type already is shared, not copied."""
+    cast: dict[int, Tensor] = {
+        id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in model.parameters()
     }
+    cast |= {id(b): b.to(dtype) for b in model.buffers() if b.is_floating_point()}
     return copy.deepcopy(model, cast)
 
 
@@ -153,7 +151,7 @@ class AcdsReadingPath(ReadingPath):
         self, model: AcdsStr | AcdsMgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype
     ):
         config = model.config
-        transformer = copy.deepcopy(model).to(dtype)
+        transformer = cast_copy(model, dtype)
         transformer.fuse_attention(fused_is_faster(model, dtype))
         transformer.conv1.to(memory_format=torch.channels_last)
         for folded in ("cnnBackbone", "conv_fpn"):

@@ -49,7 +49,7 @@ def most_probable(features: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
     Logits are made for some classes at a time.
     """
     at_once = CUDA_LOGITS if features.is_cuda else CPU_LOGITS
-    classes = max(1, at_once // len(features))
+    classes = max(1, at_once // max(1, len(features)))
     maxima, places, sums = [], [], []
     for weight, bias in zip(head.weight.split(classes), head.bias.split(classes), strict=True):
         logits = F.linear(features, weight, bias)

@@ -14,7 +14,8 @@ class Recognized:
     """What a recognizer sees in a batch.
 
     Attributes:
-        ids: arg-max ids, int64 [B, T], by granularity.
+        ids: arg-max ids, int64 [B, T], by granularity. Position 0, and what comes after a row's
+            first stop, is left open.
         probabilities: theirs, float32 [B, T], by granularity.
         attention: of each position on the patches, float32 [B, T, rows, columns], by granularity;
             only on request, as the others below.

@@ -1,7 +1,6 @@
 """Recognizers computed by torch: every form of weights but ONNX."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,13 +49,15 @@ class TorchRecognition:
         self._stop_ids = dict(stop_ids)
         self.dtype, self.fast, self._compiled = dtype or torch.float32, fast, compiled
         self.config = model.config
+        self._path: nn.Module | None = None
+        self._folded: tuple[tuple[int, int], ...] | None = None
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
         images = torch.from_numpy(pixels).to(self.device).float() / 255
         with torch.inference_mode():
             if self.fast and not maps:
-                return _recognized(*self._reading_path(images))
+                return _recognized(*self._fast_path()(images))
             outputs = self._outputs(images)
             return _recognized(*outputs.greedy(), **(self._maps(outputs) if maps else {}))
 
@@ -77,9 +78,19 @@ class TorchRecognition:
             "guided_attention": guided,
         }
 
-    @cached_property
-    def _reading_path(self) -> nn.Module:
-        return reading_path(self.model, self._stop_ids, self.dtype, self._compiled)
+    def _fast_path(self) -> nn.Module:
+        """The fast path of the weights as they are: it folds some, so it is made again for others.
+
+        A training step or `load_state_dict` changes a tensor's version, a move its address.
+        """
+        state = tuple(
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+            for tensor in [*self.model.parameters(), *self.model.buffers()]
+        )
+        if state != self._folded:
+            self._path = reading_path(self.model, self._stop_ids, self.dtype, self._compiled)
+            self._folded = state
+        return self._path
 
     def _outputs(self, images: torch.Tensor) -> Outputs:
         rounded = self.dtype != torch.float32

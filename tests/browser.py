@@ -147,7 +147,9 @@ class Browser:
         while b"\0" not in self._unread:
             assert time.monotonic() < deadline, "the browser does not answer"
             try:
-                self._unread += os.read(self._answers, 2**20)
+                read = os.read(self._answers, 2**20)
+                assert read, "the browser has ended"
+                self._unread += read
             except BlockingIOError:
                 time.sleep(0.01)
         raw, self._unread = self._unread.split(b"\0", 1)

@@ -10,6 +10,7 @@ the models that it has; it needs the packages transformers and sentencepiece.
 """
 
 import argparse
+import importlib.util
 import statistics
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ from tools.reading_rounds import jpegs, serve_readings
 
 OURS = ("plain", "fast")
 THEIRS = "transformers"
+THEIR_PACKAGES = (THEIRS, "sentencepiece")
 THEIR_SCRIPT = Path(__file__).with_name("transformers_reading.py")
 POSITIONS = 6  # of the median reading, with stop
 
@@ -83,7 +85,9 @@ class Weights:
     folder: Path
 
 
-def write_weights(name: str, stops: bool, images: Sequence[bytes], folder: Path) -> Weights:
+def write_weights(
+    name: str, stops: bool, theirs: bool, images: Sequence[bytes], folder: Path
+) -> Weights:
     """Formula weights for every path that can read the model."""
     model = create_model(name).eval()
     fill_by_formula(model)
@@ -100,11 +104,12 @@ def write_weights(name: str, stops: bool, images: Sequence[bytes], folder: Path)
     }
     for path in OURS:
         save_checkpoint(folder / path, model)
-    try:
-        export_hugging_face(model, folder / THEIRS)
-        flops[THEIRS] = flops["plain"]
-    except ValueError:  # transformers has no class for it
-        pass
+    if theirs:
+        try:
+            export_hugging_face(model, folder / THEIRS)
+            flops[THEIRS] = flops["plain"]
+        except ValueError as error:
+            print(f"{THEIRS} left out: {error}", file=sys.stderr)
     return Weights(name, flops, folder)
 
 
@@ -156,9 +161,14 @@ def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
     """Rows of all models, batch sizes, types and paths."""
     rates = {name: matrix_rate(dtype) for name, dtype in DTYPES.items()}
     rows = []
+    theirs = all(map(importlib.util.find_spec, THEIR_PACKAGES))
+    if not theirs:
+        print(f"{THEIRS} left out; it needs: pip install {' '.join(THEIR_PACKAGES)}", flush=True)
     for name in options.models:
         with TemporaryDirectory() as folder:
-            weights = write_weights(name, stops, jpegs(min(options.images, 64)), Path(folder))
+            weights = write_weights(
+                name, stops, theirs, jpegs(min(options.images, 64)), Path(folder)
+            )
             for batch in options.batches:
                 images = max(options.images // batch, 1) * batch
                 workers = [

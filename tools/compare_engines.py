@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
@@ -76,14 +76,31 @@ def load_ours(dtype: str) -> Callable[[str, int], Read]:
 
 
 def load_tesseract(weights: str, batch_size: int) -> Read:
-    """Tesseract on a list of files, each a single word (page segmentation mode 8)."""
+    """Tesseract on a list of files, each a single word (page segmentation mode 8).
+
+    It numbers pages, of which some files have several, and can't open all formats; so images of
+    other formats than PNG and JPEG are given to it as PNG.
+    """
+    folder = TemporaryDirectory()
+    copies: dict[Path, Path] = {}
+
+    def plain_file(file: Path) -> Path:
+        if file.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            return file.resolve()
+        if file not in copies:
+            copies[file] = Path(folder.name) / f"{len(copies)}.png"
+            open_image(file).convert("RGB").save(copies[file])
+        return copies[file]
 
     def read(files: Sequence[Path]) -> list[str]:
         with NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as names:
-            names.write("".join(f"{file.resolve()}\n" for file in files))
+            names.write("".join(f"{plain_file(file)}\n" for file in files))
             names.flush()
             command = ["tesseract", names.name, "stdout", "--psm", "8", "tsv"]
-            ran = subprocess.run(command, capture_output=True, check=True)
+            ran = subprocess.run(command, capture_output=True, check=False)
+        if ran.returncode:
+            said = ran.stderr.decode("utf-8", errors="replace").strip()
+            raise SystemExit(f"tesseract failed with status {ran.returncode}: {said[-1000:]}")
         texts = [""] * len(files)
         for line in ran.stdout.decode("utf-8", errors="replace").splitlines()[1:]:
             level, page, *_, text = line.split("\t")
@@ -114,7 +131,7 @@ def tesseract_name() -> str:
             "the command tesseract is not here: install Tesseract (Debian: apt-get install "
             "tesseract-ocr), or leave it out of --engines."
         )
-    ran = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, check=True)
+    ran = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, check=False)
     return (ran.stdout or ran.stderr).splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""The process of `bench_read.py` that reads with transformers; it imports nothing else of ours."""
+"""The process of `bench_read.py` that reads with transformers; it imports no model of ours."""
 
 import io
 import json

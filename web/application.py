@@ -141,8 +141,10 @@ class Application:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         answers = WordAnswers(self.reader, self.limits)
         self._thread = BatchingThread(answers.prepare, answers.answers, self.reader.batch_size)
-        yield
-        await asyncio.to_thread(self._thread.close)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._thread.close)
 
 
 def _file_endpoint(file: Path):

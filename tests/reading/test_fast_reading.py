@@ -1,6 +1,7 @@
 """The fast path reads what the plain one reads."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_rows_are_read_up_to_their_stop(positions):
     assert len(lengths) > 1 or positions == 2
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 def test_compiled_reads_the_same():
     torch.manual_seed(0)
     model = create_model("mgp_str_mini_stem8x8_3_32_128", depth=1, granularities=("char",)).eval()
@@ -110,6 +112,25 @@ def test_compiled_reads_the_same():
     assert [r.confidence for r in compiled] == pytest.approx([r.confidence for r in plain])
     with pytest.raises(ValueError, match="only the fast path can be compiled"):
         Reader(model, "cpu", fast=False, compiled=True)
+
+
+def test_no_images_have_no_ids():
+    ids, probabilities = read_until_stop(torch.zeros(0, 27, 8), nn.Linear(8, 12), stop_id=3)
+    assert ids.shape == probabilities.shape == (0, 27)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_new_weights_are_read_with(dtype):
+    torch.manual_seed(0)
+    name = "mgp_str_mini_stem8x8_3_32_128"
+    model, other = (create_model(name, depth=1, granularities=("char",)).eval() for _ in range(2))
+    reader = Reader(model, "cpu", dtype=dtype)
+    images = jpegs(2)
+    before = reader(images)
+    model.load_state_dict(other.state_dict())
+    after = reader(images)
+    assert after == Reader(other, "cpu", dtype=dtype)(images)
+    assert after != before
 
 
 def test_the_bench_measures_every_path(tmp_path):

@@ -26,6 +26,10 @@ def test_the_default_reads_the_demo_images(reader):
     assert len(right) >= 8, {r.source.stem: r.text for r in readings}
 
 
+def test_some_are_shipped():
+    assert "acds_char_str_light" in shipped_weights()
+
+
 @pytest.mark.parametrize("name", shipped_weights())
 def test_cards_are_of_the_files_beside_them(name):
     file = shipped_weights()[name]

@@ -24,12 +24,13 @@ def opened(served, browser, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def fresh(request, served):
-    """Every test begins with the page as it is opened."""
+    """Every test begins with the page as it is opened, without what tests before it asked for."""
     if "opened" in request.fixturenames:
         opened = request.getfixturevalue("opened")
+        opened.problems.clear()
+        opened.requests.clear()
         opened.open(served.address)
         opened.wait("document.querySelectorAll('.sample').length")
-        opened.problems.clear()
 
 
 def texts(opened, selector: str) -> list[str]:

@@ -189,7 +189,7 @@ def test_too_large_an_upload_is_refused_whatever_it_declares(serving, reader, en
 
 def test_an_upload_that_does_not_arrive_is_given_up(serving, reader, encode_image):
     with (
-        serving(reader, limits=Limits(receive_seconds=0.3, requests=1)) as served,
+        serving(reader, limits=Limits(receive_seconds=2, requests=1)) as served,
         socket.create_connection((ADDRESS, served.port), timeout=30) as slow,
     ):
         slow.sendall(b"POST /readings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nabc")

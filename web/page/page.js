@@ -28,14 +28,23 @@ async function read(entry, file) {
     if (blob.size > about.uploadBytes) {
       throw new Error(`the file is too large: ${mebibytes(about.uploadBytes)} are the most`);
     }
-    const response = await ask("readings", { method: "POST", body: blob });
-    entry.answer = await response.json();
-    showReading(entry.card, entry.name, entry.answer, about);
+    const body = await contents(blob);
+    const answer = await (await ask("readings", { method: "POST", body })).json();
+    showReading(entry.card, entry.name, answer, about);
+    entry.answer = answer;
   } catch (error) {
     entry.error = error.message;
     showError(entry.card, error.message);
   }
-  update();
+  updateSoon();
+}
+
+async function contents(blob) {
+  try {
+    return await blob.arrayBuffer();
+  } catch {
+    throw new Error("the file can't be read; is it a folder, or was it changed?");
+  }
 }
 
 // Images: {name, file: function that gets the bytes as a blob}. The newest stand first.
@@ -75,6 +84,18 @@ function results() {
 
 function tableRows() {
   return [columns(about.granularities), ...results()];
+}
+
+// With many images, all that come within a frame are shown at once.
+let scheduled = false;
+
+function updateSoon() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    update();
+  });
 }
 
 function update() {
