@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-dependencies = ["numpy", "PIL", "safetensors", "timm", "tokenizers", "torch"]
+dependencies = ["numpy", "PIL", "safetensors", "tokenizers", "torch"]
 
 _ROOT = Path(__file__).resolve().parent
 _OWN = ("models", "modules", "text", "preprocessing", "whole_file", "reading")

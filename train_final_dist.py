@@ -7,7 +7,7 @@ Two GPUs:      torchrun --nproc_per_node=2 train_final_dist.py …
 import os
 import random
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from engine.progress import RunLog
 from engine.rehearsal import rehearse
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.run_form import run_form
-from engine.run_state import find_common_state, plain_options
+from engine.run_state import ResumedRun, find_common_state, plain_options
 from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
@@ -86,76 +86,25 @@ def train(options: Namespace, process: Process) -> None:
     if options.saved_model:
         start = load_checkpoint(options.saved_model, options.imgH, options.imgW, options.PAD)
     config = training_config(options, start.config if start else None)
-    weights = loss_weights(options, config)
-    boxes = options.is_mask_supervision or options.guidance_weight > 0
-    plan = Plan(
-        optimization(options),
-        validation_interval=options.valInterval,
-        save_interval=options.save_interval,
-        keep_last=options.keep_last,
-        most_skipped=options.max_skipped,
-        amp=options.amp,
-        loss_weights=weights,
-        accumulate=options.accumulate,
-    )
+    plan = training_plan(options, config)
     augmentation = augmentation_settings(options)
-    selection = Selection(
-        options.train_data,
-        options.select_data,
-        options.batch_ratio,
-        options.total_data_usage_ratio,
-        boxes,
-        stream_settings(options, "synthetic_"),
-        options.manualSeed,
-    )
-    if SYNTHETIC not in selection.names and selection.stream != StreamSettings():
-        raise OptionError(
-            f"--synthetic_… options are for rendered words: add {SYNTHETIC} to --select_data."
-        )
+    selection = select_data(options)
     counts = batch_counts(options.batch_size, selection.ratios())
     sources, validation_sets, evaluation_sets = open_data(options, config, selection, process)
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
     with run_folder(options, name, process) as folder:
         log = RunLog(None if options.dry_run else folder.log, enabled=process.is_main)
-        path, checkpoint, state = find_common_state(options.resume, folder.path, process, log)
-        if path is None or path.parent.resolve() != folder.path.resolve():
-            folder.refuse_weights()
-        if state is not None:
-            check_same_model(checkpoint.config, config, path)
-            streams = {source.name: source.identity for source in sources}
-            told = plain_options(vars(options))
-            for line in check_against_state(
-                told, plan.optimization, process.world_size, streams, state
-            ):
-                log(line)
-            if told["valid_data"] != state.options["valid_data"]:
-                state = replace(state, best_accuracy=-1.0)
-
+        resumed = find_resumed(options, config, plan, sources, folder, process, log)
+        state = resumed.state if resumed else None
         for seed in (random.seed, np.random.seed, torch.manual_seed):
             seed(options.manualSeed)
-        model = build_model(config, options.pretrained and state is None)
-        if state is None:
-            log(first_weights(model, start, options))
-        model.learn_core_areas(options.is_mask_supervision)
-        if state is not None:
-            load_strictly(model, checkpoint.state_dict, path)
-        if options.freeze is not None:
-            log(freeze(model, options.freeze or ["guided"]))
-        model.label_smoothing = options.label_smoothing
-        model.drop_blocks(options.stochastic_depth)
-        model.to(process.device)
+        model = prepare_model(options, config, start, resumed, log).to(process.device)
         torch.manual_seed(options.manualSeed + process.rank)
 
         metrics = None
         if process.is_main and not options.dry_run:
-            settings = {**vars(options), "batch_images_per_process": sum(counts)}
-            folder.write_options(
-                settings,
-                model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
-                data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
-                validation={name: str(opened.report) for name, opened in validation_sets.items()},
-            )
+            write_description(options, config, sources, validation_sets, counts, folder)
             first = state.iteration if state else 0
             metrics = Metrics(folder, first, options.wandb, vars(options))
         say_setup(log, model, plan, process, sources, counts)
@@ -196,7 +145,7 @@ def train(options: Namespace, process: Process) -> None:
             average,
         )
         augmenter = Augmenter(**augmentation) if augmentation else None
-        dataset = TrainingDataset(sources, image_format, augmenter, core_areas=boxes)
+        dataset = TrainingDataset(sources, image_format, augmenter, core_areas=selection.boxes)
         sampler = MixingSampler(
             [s.size for s in sources],
             counts,
@@ -218,6 +167,43 @@ def train(options: Namespace, process: Process) -> None:
             )
         else:
             log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
+
+
+def training_plan(options: Namespace, config: ModelConfig) -> Plan:
+    """How long and by which rules to train."""
+    return Plan(
+        optimization(options),
+        validation_interval=options.valInterval,
+        save_interval=options.save_interval,
+        keep_last=options.keep_last,
+        most_skipped=options.max_skipped,
+        amp=options.amp,
+        loss_weights=loss_weights(options, config),
+        accumulate=options.accumulate,
+    )
+
+
+def select_data(options: Namespace) -> Selection:
+    """What to train on.
+
+    Raises:
+        OptionError: options for rendered words, and none are selected.
+
+    """
+    selection = Selection(
+        options.train_data,
+        options.select_data,
+        options.batch_ratio,
+        options.total_data_usage_ratio,
+        options.is_mask_supervision or options.guidance_weight > 0,
+        stream_settings(options, "synthetic_"),
+        options.manualSeed,
+    )
+    if SYNTHETIC not in selection.names and selection.stream != StreamSettings():
+        raise OptionError(
+            f"--synthetic_… options are for rendered words: add {SYNTHETIC} to --select_data."
+        )
+    return selection
 
 
 @contextmanager
@@ -265,6 +251,59 @@ def open_data(
     return sources, validation_sets, evaluation_sets
 
 
+def find_resumed(
+    options: Namespace,
+    config: ModelConfig,
+    plan: Plan,
+    sources: Sequence[Source | RenderedSource],
+    folder: RunFolder,
+    process: Process,
+    log: RunLog,
+) -> ResumedRun | None:
+    """What --resume goes on from; None for a new run.
+
+    Raises:
+        CheckpointError: it is damaged, or of another model.
+        RunFolderError: a new run, and the folder has one's weights already.
+
+    """
+    resumed = find_common_state(options.resume, folder.path, process, log)
+    if resumed is None or resumed.path.parent.resolve() != folder.path.resolve():
+        folder.refuse_weights()
+    if resumed is None:
+        return None
+    state = resumed.state
+    check_same_model(resumed.checkpoint.config, config, resumed.path)
+    streams = {source.name: source.identity for source in sources}
+    told = plain_options(vars(options))
+    for line in check_against_state(told, plan.optimization, process.world_size, streams, state):
+        log(line)
+    if told["valid_data"] != state.options["valid_data"]:
+        resumed = resumed._replace(state=replace(state, best_accuracy=-1.0))
+    return resumed
+
+
+def prepare_model(
+    options: Namespace,
+    config: ModelConfig,
+    start: Checkpoint | None,
+    resumed: ResumedRun | None,
+    log: RunLog,
+) -> nn.Module:
+    """The model with its first or its resumed weights, set to train as the options say."""
+    model = build_model(config, options.pretrained and resumed is None)
+    if resumed is None:
+        log(first_weights(model, start, options))
+    model.learn_core_areas(options.is_mask_supervision)
+    if resumed is not None:
+        load_strictly(model, resumed.checkpoint.state_dict, resumed.path)
+    if options.freeze is not None:
+        log(freeze(model, options.freeze or ["guided"]))
+    model.label_smoothing = options.label_smoothing
+    model.drop_blocks(options.stochastic_depth)
+    return model
+
+
 def first_weights(model: nn.Module, start: Checkpoint | None, options: Namespace) -> str:
     """Give a new run's model its first weights; returns what they are."""
     name = model.config.name
@@ -276,6 +315,23 @@ def first_weights(model: nn.Module, start: Checkpoint | None, options: Namespace
         return f"{name}: weights of {options.saved_model}"
     adaptation = load_adapted(model, start.config, start.state_dict)
     return f"{name}: weights of {options.saved_model}, adapted\n{adaptation}"
+
+
+def write_description(
+    options: Namespace,
+    config: ModelConfig,
+    sources: Sequence[Source | RenderedSource],
+    validation_sets: Mapping[str, LmdbSet],
+    counts: Sequence[int],
+    folder: RunFolder,
+) -> None:
+    """Options, model and data into the run's folder."""
+    folder.write_options(
+        {**vars(options), "batch_images_per_process": sum(counts)},
+        model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
+        data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
+        validation={name: str(opened.report) for name, opened in validation_sets.items()},
+    )
 
 
 def say_setup(

@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -105,7 +105,15 @@ def state_path(folder: Path, place: int) -> Path:
     return folder / {0: "last.pth.next", 1: "last.pth"}.get(place, f"last_{place}.pth")
 
 
-def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint, RunState] | None:
+class ResumedRun(NamedTuple):
+    """What a run goes on from."""
+
+    path: Path
+    checkpoint: Checkpoint
+    state: RunState
+
+
+def find_state(resume: str, folder: Path, log: RunLog) -> ResumedRun | None:
     """The state to go on from, with its weights.
 
     Args:
@@ -115,7 +123,7 @@ def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint
         log: told what was found.
 
     Returns:
-        Its path, weights and state; None where `auto` finds nothing.
+        None where `auto` finds nothing.
 
     Raises:
         CheckpointError: no state where one was named, or none of those there is good.
@@ -143,7 +151,7 @@ def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint
             log(f"warning: can't resume from {path.name}: {error}")
             continue
         log(f"resuming {path} after iteration {state.iteration:,}")
-        return path, checkpoint, state
+        return ResumedRun(path, checkpoint, state)
     raise CheckpointError(
         f"No state in {place} can be resumed: {' '.join(problems)} Remove the file(s) to start "
         "afresh, or name another run with --resume."
@@ -152,17 +160,17 @@ def find_state(resume: str, folder: Path, log: RunLog) -> tuple[Path, Checkpoint
 
 def find_common_state(
     resume: str | None, folder: Path, process: Process, log: RunLog
-) -> tuple[Path, Checkpoint, RunState] | tuple[None, None, None]:
-    """As `find_state`, on every rank; a collective call. Three times None where nothing is resumed.
+) -> ResumedRun | None:
+    """As `find_state`, on every rank; a collective call. None where nothing is resumed.
 
     Raises:
         CheckpointError: as `find_state`; or not all ranks find the same.
 
     """
     if resume is None:
-        return None, None, None
+        return None
     found = find_state(resume, folder, log)
-    iteration = found[2].iteration if found else None
+    iteration = found.state.iteration if found else None
     if process.world_size > 1:
         others: list[Any] = [None] * process.world_size
         dist.all_gather_object(others, iteration)
@@ -172,7 +180,7 @@ def find_common_state(
                 f"{others[0]}, rank {process.rank} that of {iteration}. Several machines need "
                 "--saved_path on a disk that they share."
             )
-    return found or (None, None, None)
+    return found
 
 
 def random_states(process: Process) -> list[dict[str, Any]]:

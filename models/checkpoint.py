@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from models.checkpoint_error import CheckpointError
 from models.config import ConfigError, ModelConfig
@@ -22,6 +23,22 @@ from whole_file import whole_file
 
 FORMAT = "acds-str checkpoint 1"
 WRAPPER_PREFIXES = ("module.", "mgp_str.", "acds_str.")
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves out random initialisation.
+
+    On the meta device there is nothing to draw, and yet PyTorch imports its compiler for it:
+    170 MiB and over a second at the start of every reader.
+    """
+
+    DRAWING = ("uniform_", "normal_", "kaiming_uniform_")
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function.__name__ in self.DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -146,7 +163,7 @@ def load_model(
         )
     try:
         # Without memory or initialisation of its own: the loaded tensors become the weights.
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingDrawn():
             model = build_model(config)
     except ValueError as error:  # of the configuration, or of a vocabulary in it
         raise CheckpointError(f"{path}: {error}") from None

@@ -1,6 +1,5 @@
 """ImageNet initialisation of the encoder, through timm."""
 
-import timm
 from torch import nn
 
 # Encoder width -> timm's name of the ImageNet model that the reference starts from.
@@ -35,6 +34,8 @@ def load_imagenet_weights(model: nn.Module) -> list[str]:
             f"There are no ImageNet weights for an encoder of width {width}; "
             f"widths with weights: {', '.join(map(str, SOURCES))}. Train without --pretrained."
         )
+    import timm  # over a second and 190 MiB, which only this needs
+
     try:
         source = timm.create_model(SOURCES[width], pretrained=True).state_dict()
     except Exception as error:  # whatever the hub's client raises

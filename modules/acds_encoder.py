@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from modules.cafm import GuidedStream, token_guidance
 from modules.core_area import core_area_values
 from modules.feature_extractor import FeatureExtractor, Features
-from modules.vit import Encoding, TokenTransformer, run_with_attention
+from modules.vit import Encoding, TokenTransformer
 
 
 class AcdsEncoder(TokenTransformer):
@@ -106,7 +106,7 @@ class AcdsEncoder(TokenTransformer):
         stream = GuidedStream(guidance, self.norm)
         for number, block in enumerate(self.blocks):
             if number == self._first_guided:
-                tokens, attention = run_with_attention(block, tokens)
+                tokens, attention = block.with_attention(tokens)
                 stream.start(tokens, attention)
                 continue
             tokens = block(tokens)

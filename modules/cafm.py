@@ -6,10 +6,9 @@ attention, it re-weights the tokens; a gate then merges what comes out with the 
 """
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from modules.vit import run_with_attention
+from modules.transformer_block import TransformerBlock
 
 
 def token_guidance(
@@ -62,9 +61,9 @@ class GuidedStream:
         self._guide(attention)
         self.tokens = self._norm(self._reweight(tokens))
 
-    def step(self, block: Block) -> None:
+    def step(self, block: TransformerBlock) -> None:
         """Through a block that the main stream has passed already."""
-        tokens, attention = run_with_attention(block, self.tokens)
+        tokens, attention = block.with_attention(self.tokens)
         self._guide(attention)
         self.tokens = self._norm(self._reweight(tokens))
 

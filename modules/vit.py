@@ -1,16 +1,24 @@
 """The ViT encoder of MGP-STR and CHAR-STR (MGP-STR, section 3.1), and what others share with it."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-import torch.nn.functional as F
-from timm.layers import DropPath, PatchEmbed
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from modules.a3 import A3
-from modules.recomputing import attend, gelu_linear, norm_linear
+from modules.transformer_block import TransformerBlock
+
+
+class PatchProjection(nn.Module):
+    """A linear projection of each patch, as a convolution under the official name."""
+
+    def __init__(self, in_channels: int, width: int, patch_size: tuple[int, int]):
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, width, patch_size, patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> tokens [B, N, D], row by row."""
+        return self.proj(images).flatten(2).transpose(1, 2)
 
 
 class ConvStem(nn.Module):
@@ -60,41 +68,15 @@ class Encoding:
     guided_attention: Tensor | None = None
 
 
-class RecomputingBlock(Block):
-    """timm's pre-norm block, which can keep less for the backward pass (see `recomputing`)."""
-
-    recomputes = False
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, D] -> [B, N, D]."""
-        if not (self.recomputes and torch.is_grad_enabled()):
-            return super().forward(tokens)
-        attn = self.attn
-        qkv = norm_linear(self.norm1, attn.qkv, tokens)
-        qkv = qkv.unflatten(-1, (3, attn.num_heads, attn.head_dim))
-        if attn.fused_attn:
-            query, key, value = qkv.permute(2, 0, 3, 1, 4)
-            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        else:
-            mixed = attend(qkv, attn.scale)
-        tokens = tokens + self.drop_path1(attn.proj(mixed))
-        hidden = norm_linear(self.norm2, self.mlp.fc1, tokens)
-        return tokens + self.drop_path2(gelu_linear(self.mlp.fc2, hidden))
-
-
 class TokenTransformer(nn.Module):
     """Class token, learned positions, pre-norm blocks and a LayerNorm, under the official names."""
 
     def __init__(self, num_tokens: int, width: int, depth: int, num_heads: int):
         super().__init__()
-        norm_layer = partial(nn.LayerNorm, eps=1e-6)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + num_tokens, width))
-        self.blocks = nn.ModuleList(
-            RecomputingBlock(width, num_heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm_layer)
-            for _ in range(depth)
-        )
-        self.norm = norm_layer(width)
+        self.blocks = nn.ModuleList(TransformerBlock(width, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def init_transformer(self) -> None:
         """Truncated normal 0.02 for linear layers and embeddings, as timm 0.4.12 did."""
@@ -108,12 +90,12 @@ class TokenTransformer(nn.Module):
     def fuse_attention(self, fused: bool) -> None:
         """Use the fused attention kernel, or plain matrix products; equal up to rounding."""
         for block in self.blocks:
-            block.attn.fused_attn = fused
+            block.attn.fused = fused
 
     def recompute(self, recomputes: bool) -> None:
         """Keep less for the backward pass, or what PyTorch keeps; equal up to rounding."""
         for module in self.modules():
-            if isinstance(module, RecomputingBlock | A3):
+            if isinstance(module, TransformerBlock | A3):
                 module.recomputes = recomputes
 
     def drop_blocks(self, rate: float) -> None:
@@ -126,8 +108,7 @@ class TokenTransformer(nn.Module):
         """
         for number, block in enumerate(self.blocks):
             probability = rate * number / max(1, len(self.blocks) - 1)
-            block.drop_path1 = DropPath(probability) if probability else nn.Identity()
-            block.drop_path2 = DropPath(probability) if probability else nn.Identity()
+            block.drop_path1.probability = block.drop_path2.probability = probability
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patch tokens [B, N, D] -> class token in front, positions added: [B, 1 + N, D]."""
@@ -139,19 +120,6 @@ class TokenTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
-
-
-def run_with_attention(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """A block's output [B, N, D], and its attention as the mean of the heads [B, N, N]."""
-    attn = block.attn
-    batch, number, width = tokens.shape
-    qkv = attn.qkv(block.norm1(tokens)).view(batch, number, 3, attn.num_heads, attn.head_dim)
-    query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, D / heads]
-    weights = ((query * attn.scale) @ key.transpose(-2, -1)).softmax(dim=-1)
-    mixed = (weights.to(value.dtype) @ value).transpose(1, 2).reshape(batch, number, width)
-    tokens = tokens + block.drop_path1(attn.proj(mixed))
-    tokens = tokens + block.drop_path2(block.mlp(block.norm2(tokens)))
-    return tokens, weights.mean(dim=1)
 
 
 class ViTEncoder(TokenTransformer):
@@ -176,7 +144,7 @@ class ViTEncoder(TokenTransformer):
         if stem == "conv":
             self.patch_embed = ConvStem(in_channels, width, patch_size)
         else:
-            self.patch_embed = PatchEmbed(image_size, patch_size, in_channels, width)
+            self.patch_embed = PatchProjection(in_channels, width, patch_size)
 
     def encode(self, images: Tensor) -> Encoding:
         """Images [B, C, H, W] with values in [0, 1] -> encoding."""

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,13 @@ from tools.labelled_words import is_right, labelled_sets
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO_IMAGES = ROOT / "demo_imgs"
+LIGHTLY = """
+import sys
+from reading import Reader
+assert len(Reader.load(device="cpu")("demo_imgs")) > 5
+heavy = {"timm", "torchvision", "torch._dynamo", "sympy", "cv2", "scipy", "onnx", "onnxruntime"}
+sys.exit(f"imported: {heavy & set(sys.modules)}" if heavy & set(sys.modules) else 0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +33,14 @@ def test_the_default_reads_the_demo_images(reader):
     readings = reader(files)
     right = [file.stem for file, r in zip(files, readings, strict=True) if r.text == file.stem]
     assert len(right) >= 8, {r.source.stem: r.text for r in readings}
+
+
+def test_reading_imports_only_what_it_needs():
+    """Each of these would cost up to a second and 170 MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHTLY], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_some_are_shipped():

@@ -1,0 +1,62 @@
+"""The transformer block equals timm's, which the reference builds on."""
+
+from functools import partial
+
+import pytest
+import torch
+from timm.layers import DropPath
+from timm.models.vision_transformer import Block
+from torch import nn
+
+from modules.transformer_block import TransformerBlock
+
+WIDTH, HEADS = 48, 3
+
+
+def both_blocks():
+    torch.manual_seed(0)
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    timms = Block(WIDTH, HEADS, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm).double()
+    own = TransformerBlock(WIDTH, HEADS).double()
+    own.load_state_dict(timms.state_dict())
+    return timms, own
+
+
+def outcome(block, tokens, run=None):
+    """Output, and the gradients of its squares by name."""
+    torch.manual_seed(1)
+    result = (run or block)(tokens)
+    block.zero_grad()
+    result.square().sum().backward()
+    return [result, *(weight.grad for _, weight in sorted(block.named_parameters()))]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("recomputes", [True, False])
+@pytest.mark.parametrize("dropped", [0.0, 0.5])
+def test_output_and_gradients_equal(fused, recomputes, dropped):
+    timms, own = both_blocks()
+    own.attn.fused, own.recomputes = fused, recomputes
+    timms.drop_path1, timms.drop_path2 = DropPath(dropped), DropPath(dropped)
+    own.drop_path1.probability = own.drop_path2.probability = dropped
+    tokens = torch.randn(6, 5, WIDTH, dtype=torch.float64)
+    torch.testing.assert_close(outcome(own, tokens), outcome(timms, tokens))
+
+
+def test_attention_comes_with_the_same_output():
+    timms, own = both_blocks()
+    tokens = torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    found = outcome(own, tokens, lambda given: own.with_attention(given)[0])
+    torch.testing.assert_close(found, outcome(timms, tokens))
+    attention = own.with_attention(tokens)[1]
+    assert attention.shape == (2, 5, 5)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 5, dtype=torch.float64))
+
+
+def test_new_weights_are_drawn_as_by_timm():
+    torch.manual_seed(0)
+    timms = Block(WIDTH, HEADS, qkv_bias=True).state_dict()
+    torch.manual_seed(0)
+    own = TransformerBlock(WIDTH, HEADS).state_dict()
+    assert list(own) == list(timms)
+    assert all(torch.equal(own[name], timms[name]) for name in own)
