@@ -268,7 +268,9 @@ def find_resumed(
 
     """
     resumed = find_common_state(options.resume, folder.path, process, log)
-    if resumed is None or resumed.path.parent.resolve() != folder.path.resolve():
+    elsewhere = resumed is not None and resumed.path.parent.resolve() != folder.path.resolve()
+    # With `auto`, what lies there may be of a run that was killed before its first whole state.
+    if elsewhere or (resumed is None and options.resume != "auto"):
         folder.refuse_weights()
     if resumed is None:
         return None
@@ -278,7 +280,8 @@ def find_resumed(
     told = plain_options(vars(options))
     for line in check_against_state(told, plan.optimization, process.world_size, streams, state):
         log(line)
-    if told["valid_data"] != state.options["valid_data"]:
+    # A best score counts for the same sets, and where the weights are that reached it.
+    if told["valid_data"] != state.options["valid_data"] or not folder.best.exists():
         resumed = resumed._replace(state=replace(state, best_accuracy=-1.0))
     return resumed
 

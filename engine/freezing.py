@@ -30,8 +30,8 @@ def freeze(model: nn.Module, scopes: Sequence[str]) -> str:
 
     Args:
         model: a recognizer.
-        scopes: `guided` (what draws the core-area map of the ACDS extractor, but for layer 5 and
-            the last projection), `stem` (all before the blocks), `blocks:N` (the stem and the
+        scopes: `guided` (what draws the core-area map of the ACDS extractor, but for the two
+            projections at its end), `stem` (all before the blocks), `blocks:N` (the stem and the
             first N blocks), `encoder` (all but A3 modules, decoders and heads), `heads`.
 
     Raises:

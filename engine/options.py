@@ -168,6 +168,11 @@ def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfi
             f"--core_area_form is for models that draw core areas, and {config.name} does not; "
             "--is_mask_supervision gives it a head for them."
         )
+    for name in ("bpe", "wp"):
+        if getattr(options, f"{name}_vocabulary") and name not in config.granularities:
+            raise OptionError(
+                f"--{name}_vocabulary is for a {name} head, which {config.name} lacks."
+            )
     return config
 
 

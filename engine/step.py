@@ -102,9 +102,12 @@ class Stepper:
         *means, stopping = self.process.total(summed).tolist()
         weights = weights.tolist()
         total = sum(mean * weight for mean, weight in zip(means, weights, strict=True))
-        # fp16's scaler leaves out steps and lowers its scale by itself, which is no fault. All the
-        # ranks see the same: means are over all of them, and DDP has summed the gradients.
-        scaling = math.isfinite(total) and self._scaler.is_enabled()
+        # fp16's scaler leaves out steps and lowers its scale by itself, which is no fault, as long
+        # as the scale enlarges anything. All the ranks see the same: means are over all of them,
+        # and DDP has summed the gradients.
+        scaling = (
+            math.isfinite(total) and self._scaler.is_enabled() and self._scaler.get_scale() >= 1
+        )
         skipped = not scaling and not (math.isfinite(total) and torch.isfinite(norm))
         if skipped:
             for buffer, value in zip(self._buffers, before, strict=True):

@@ -73,8 +73,10 @@ class Validation:
             summed = merge_scores("all", scores)
             accuracy = {column: summed.accuracy(column) for column in summed.correct}
             self.history.append((iteration, accuracy))
-            best = max(accuracy.values()) > self.best_accuracy
-            self.best_accuracy = max(self.best_accuracy, *accuracy.values())
+            # Without its hardest set, any model would be the best.
+            best = len(scores) == len(self.sets) and max(accuracy.values()) > self.best_accuracy
+            if best:
+                self.best_accuracy = max(accuracy.values())
             self._keep(iteration, scores, accuracy, best)
         else:
             self.log("warning: no validation set could be read: the weights are kept unscored")
@@ -90,9 +92,17 @@ class Validation:
         scores = []
         for name, records in sets.items():
             try:
-                scores.append(self.evaluator(name, records))
+                score = self.evaluator(name, records)
             except DataError as error:
                 self.log(f"warning: {name} could not be scored and is left out: {error}")
+                continue
+            if score.images or not score.unreadable:
+                scores.append(score)
+            else:
+                self.log(
+                    f"warning: {name} is left out: none of its images could be read "
+                    f"({score.unreadable_lines[0]})"
+                )
         return scores
 
     def _keep(

@@ -78,7 +78,13 @@ def save_checkpoint(path: Path | str, model: nn.Module, **extra: Any) -> None:
         **extra,
     }
     with whole_file(path) as file:
-        torch.save(contents, file)
+        try:
+            torch.save(contents, file)
+        except RuntimeError as error:
+            # PyTorch closes its archive after a failed write, too, which hides why that failed.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(
@@ -110,7 +116,7 @@ def load_checkpoint(
             )
         try:
             config, state_dict = load_hugging_face(path)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, RecursionError) as error:
             raise CheckpointError(
                 f"The Hugging Face folder {path} can't be read: {error}"
             ) from None
@@ -204,6 +210,10 @@ def load_strictly(
         raise CheckpointError(
             f"The weights in {path} don't fit {model.config.name}: {'; '.join(found)}."
         )
+    whole = [k for k in own if own[k].is_floating_point() != state_dict[k].is_floating_point()]
+    if whole:
+        dtype = state_dict[whole[0]].dtype
+        raise CheckpointError(f"The weights in {path} are damaged: {whole[0]} is of {dtype}.")
     model.load_state_dict(dict(state_dict), assign=assign)
 
 
@@ -247,7 +257,7 @@ def _is_state_dict(contents: Any) -> bool:
     return (
         isinstance(contents, Mapping)
         and bool(contents)
-        and all(isinstance(v, Tensor) for v in contents.values())
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in contents.items())
     )
 
 
@@ -268,6 +278,12 @@ def _infer_config(
             f"{path} is a state dict, but of none of this project's models: it begins with "
             f"{', '.join(list(state)[:3])}, and lacks {', '.join(absent) or 'A3 modules'}."
         )
+    dimensions = {"pos_embed": 3, "patch_embed.proj.weight": 4}
+    for entry in needed:
+        if state[entry].ndim < dimensions.get(entry, 1):
+            raise CheckpointError(
+                f"{path} is damaged: {entry} has the shape {tuple(state[entry].shape)}."
+            )
     width, channels = state["patch_embed.proj.weight"].shape[:2]
     family = "acds-str" if acds else "char-str" if heads == ("char",) else "mgp-str"
     name = next(

@@ -182,7 +182,7 @@ class ModelConfig:
                 f"The checkpoint's configuration is {values!r}, not a table of values."
             )
         known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(str(name) for name in values if name not in known)
         if unknown:
             raise ConfigError(
                 f"The checkpoint's configuration has unknown entries {', '.join(unknown)}; "

@@ -62,6 +62,11 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     )
     if name is None:
         raise ValueError(f"no mgp-str model has width {width} and depth {depth}")
+    heads = theirs.get("num_attention_heads", 12)
+    if heads != PRESETS[name]["num_heads"]:
+        raise ValueError(
+            f"{heads} attention heads instead of the {PRESETS[name]['num_heads']} of {name}"
+        )
     classes = theirs.get("num_character_labels", 38)
     by_size = {len(c) + 2: c for c in CHARSET_PRESETS.values()}
     characters = theirs.get("characters", by_size.get(classes))

@@ -66,7 +66,7 @@ class AcdsEncoder(TokenTransformer):
         self.cnnBackbone.smooth.requires_grad_(used)
 
     def freeze_guided_part(self) -> None:
-        """Stop training what draws the core-area map, but for layer 5 and the last projection.
+        """Stop training what draws the core-area map, but for the two projections at its end.
 
         The running statistics go on, as in the reference.
         """

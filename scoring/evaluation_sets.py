@@ -2,6 +2,7 @@
 
 import hashlib
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,8 +73,9 @@ class EvaluationSets:
             names = [b.name for b in SIX] if options.fast_acc else None
             sets = open_evaluation_sets(place, label_filter, names, self._log)
             called = {n: benchmark_name(s.path.relative_to(place)) or n for n, s in sets.items()}
-            if len(set(called.values())) == len(called):
-                sets = {called[name]: opened for name, opened in sets.items()}
+            times = Counter(called.values())
+            # Two of one name keep their own, so that neither is lost.
+            sets = {called[n] if times[called[n]] == 1 else n: s for n, s in sets.items()}
         for name, opened in sets.items():
             if opened.report.dropped or opened.report.altered:
                 self._log(f"{name}: {opened.report}")

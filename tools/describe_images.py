@@ -1,6 +1,6 @@
 """Compares rendered word images with real ones: a table of measures, and a contact sheet.
 
-    python3 tools/describe_images.py --real ../shared/real/training/* --level normal --sheet s.png
+    python3 tools/describe_images.py --real photos/ --level normal --sheet s.png
     python3 tools/describe_images.py --real photos/ --lmdb data/training/ST
 
 Measures, each a number per image:

@@ -68,6 +68,23 @@ def one_step(amp: str = "off", **changes):
     return result, moved**0.5
 
 
+def test_gradients_that_stay_infinite_are_not_laid_to_fp16s_scale():
+    torch.manual_seed(0)
+    model = create_model("mgp_str_mini_stem8x8_3_32_128", granularities=("char",)).train()
+    codec = config_codecs(model.config)["char"]
+    targets = {"char": torch.from_numpy(codec.encode_batch(["ab"]))}
+    optimizer, schedule = Optimization().build(model)
+    step = Stepper(model, optimizer, schedule, 5.0, ALONE, "fp16")
+    images = torch.rand(1, 3, 32, 128)
+    before = model.cls_token.detach().clone()
+    assert not step([(images, targets)]).skipped
+    assert not torch.equal(model.cls_token, before)
+    model.cls_token.register_hook(lambda gradient: gradient * torch.inf)
+    skipped = [step([(images, targets)]).skipped for _ in range(20)]
+    # The scale halves from 65,536 to 1, which is the scaler's to do, and then it is a fault.
+    assert skipped == [False] * 17 + [True] * 3
+
+
 @pytest.mark.parametrize("clip", [0.01, 0.5])
 def test_the_gradient_is_clipped_to_its_norm(clip):
     result, moved = one_step(grad_clip=clip)

@@ -1,6 +1,7 @@
 """Options are those of the official parsers, and each has its effect."""
 
 import re
+from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models
@@ -19,6 +20,7 @@ from models import preset_config
 from text import CHARSET_PRESETS
 from utils import REFUSED, build_parser, get_args
 
+ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ["--train_data", "t", "--valid_data", "v"]
 TEST = ["--eval_data", "e", "--model_dir", "m.pth"]
 TINY = "mgp_str_tiny_patch4_3_32_128"
@@ -268,6 +270,27 @@ def test_an_own_vocabulary_sets_the_size_of_its_head(tmp_path):
     config = training_config(options, None)
     assert config.bpe_classes == 5
     assert config.wp_classes == 30522
+
+
+def test_a_vocabulary_without_its_head_is_refused(tmp_path):
+    file = tmp_path / "vocabulary.json"
+    Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="b")).save(str(file))
+    with pytest.raises(OptionError, match="for a bpe head, which acds_str_tiny lacks"):
+        parsed_training("--TransformerModel", "acds_str_tiny", "--bpe_vocabulary", str(file))
+
+
+RECIPE = sorted((ROOT / "recipes" / "acds_char_str_light").glob("[0-9]*.txt"))
+
+
+@pytest.mark.parametrize("stage", RECIPE, ids=lambda file: file.stem)
+def test_every_stage_of_the_recipe_can_be_taken(stage, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = get_args("train_final_dist", [f"@{stage}"])
+    assert training_config(options, None) == preset_config("acds_char_str_light")
+    assert optimization(options).optimizer == "adamw" and options.resume == "auto"
+    stages = [f"saved_models/{get_args('train_final_dist', [f'@{s}']).exp_name}" for s in RECIPE]
+    if options.saved_model:
+        assert options.saved_model.rpartition("/")[0] in stages
 
 
 def test_an_unknown_method_lists_the_known_ones(capsys):

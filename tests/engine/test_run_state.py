@@ -1,5 +1,6 @@
 """States of a run: written whole, found again, and refused where they don't fit."""
 
+from argparse import Namespace
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.distributed import Process
 from engine.optimization import Optimization
 from engine.options import OptionError, check_against_state, check_same_model
 from engine.progress import RunLog
@@ -14,7 +16,9 @@ from engine.run_folder import RunFolder, RunFolderError
 from engine.run_state import RunState, find_state, plain_options, save_state
 from models import create_model
 from models.checkpoint import CheckpointError, load_model, save_checkpoint
+from train_final_dist import find_resumed
 
+ALONE = Process(0, 0, 1, torch.device("cpu"))
 MODEL = "acds_str_tiny"
 OPTIONS = {"lr": None, "freeze": None, "batch_size": 4, "workers": 2, "valid_data": "v"}
 OPTIMIZATION = Optimization("sgd", 0.1, iterations=10)
@@ -204,6 +208,20 @@ def test_a_folder_with_weights_is_not_begun_anew(tmp_path, name):
     with pytest.raises(RunFolderError, match="would overwrite") as refused:
         folder.refuse_weights()
     assert ("--resume auto" in str(refused.value)) == name.startswith("last")
+
+
+def test_what_a_run_left_that_was_killed_before_its_first_state_is_begun_anew(tmp_path, log):
+    folder = RunFolder(tmp_path, "run")
+    for name in ("iter_1.pth", "best_accuracy.pth", "last.pth.next.partial"):
+        (folder.path / name).write_bytes(b"")
+
+    def resumed(resume):
+        return find_resumed(Namespace(resume=resume), None, None, [], folder, ALONE, log)
+
+    assert resumed("auto") is None
+    assert "starting afresh" in log.shown()
+    with pytest.raises(RunFolderError, match="would overwrite"):
+        resumed(None)
 
 
 def test_paths_in_options_are_kept_as_text(tmp_path):

@@ -87,6 +87,27 @@ def test_a_set_that_can_not_be_read_any_more_is_left_out(make, monkeypatch):
     assert len(validation.history) == 1 and validation.folder.iteration(6).exists()
 
 
+def test_a_set_that_is_gone_is_left_out_and_nothing_is_best_without_it(make, monkeypatch):
+    validation = make()
+    validation.sets = {**validation.sets, **validation.others}
+    load = LmdbSet.read
+
+    def gone(self, number):
+        if "CUTE80" in str(self.path):
+            raise DataError("there is no LMDB any more")
+        return load(self, number)
+
+    monkeypatch.setattr(LmdbSet, "read", gone)
+    validation(5)
+    assert "CUTE80 is left out: none of its images could be read" in validation.log.text
+    assert "there is no LMDB any more" in validation.log.text
+    assert len(validation.history) == 1 and validation.best_accuracy < 0
+    assert not validation.folder.best.exists() and validation.folder.iteration(5).exists()
+    monkeypatch.setattr(LmdbSet, "read", load)
+    validation(6)
+    assert validation.folder.best.exists()
+
+
 def test_a_rank_that_can_not_read_tells_the_others(make, monkeypatch):
     """The counts are summed before the error is raised; else the others wait for them forever."""
     validation = make()

@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from models.checkpoint import (
     save_checkpoint,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 MINI = "mgp_str_mini_stem8x8_3_32_128"
 TINY = "mgp_str_tiny_patch4_3_32_128"
 
@@ -141,6 +145,51 @@ def test_parts_that_are_not_what_they_should_be_are_refused(tmp_path, change):
     torch.save({**contents, **change}, tmp_path / "m.pth")
     with pytest.raises(CheckpointError):
         load_model(tmp_path / "m.pth")
+
+
+def test_odd_names_types_and_dimensions_are_refused(tmp_path):
+    model = create_model(TINY)
+    save_checkpoint(tmp_path / "own.pth", model)
+    own = torch.load(tmp_path / "own.pth", weights_only=True)
+    weights = model.state_dict()
+    odd = [
+        {0: torch.zeros(1)},
+        {**own, "config": {1: 2}},
+        {**own, "model": {**weights, 3: torch.zeros(1)}},
+        {**own, "model": {k: v.to(torch.int8) for k, v in weights.items()}},
+        {**weights, "patch_embed.proj.weight": torch.zeros(1)},
+        {**weights, "pos_embed": torch.zeros(3, 3)},
+        {**weights, "head.weight": torch.tensor(1.0)},
+    ]
+    for contents in odd:
+        torch.save(contents, tmp_path / "odd.pth")
+        with pytest.raises(CheckpointError, match=r"odd\.pth"):
+            load_model(tmp_path / "odd.pth")
+
+
+FULL_DISK = """
+import resource, sys
+from models import create_model
+from models.checkpoint import save_checkpoint
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save_checkpoint(sys.argv[1], create_model("mgp_str_mini_stem8x8_3_32_128"))
+except OSError as error:
+    print("as it should be:", error)
+"""
+
+
+def test_no_room_is_an_os_error(tmp_path):
+    """PyTorch hides it behind an error of its own, which nobody expects."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "m.pth")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "as it should be: [Errno 27]" in done.stdout, done.stderr
+    assert not (tmp_path / "m.pth").exists()
 
 
 def test_random_bytes_are_refused(tmp_path):

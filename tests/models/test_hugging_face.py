@@ -86,6 +86,8 @@ def test_models_that_transformers_lacks_are_refused(tmp_path):
         ('{"model_type": "mgp-str", "hidden_size": 5}', "no mgp-str model has width 5"),
         ('{"model_type": "mgp-str", "image_size": 32}', "image_size is 32"),
         ('{"model_type": "mgp-str", "num_character_labels": []}', "can't be read"),
+        ('{"model_type": "mgp-str", "num_attention_heads": 6}', "6 attention heads instead of the"),
+        ("[" * 100_000, "can't be read"),
     ],
 )
 def test_foreign_folders_are_refused(tmp_path, config, message):

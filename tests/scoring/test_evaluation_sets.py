@@ -97,6 +97,14 @@ def test_names_of_benchmarks(path, name):
     assert benchmark_name(Path(path)) == name
 
 
+def test_two_of_one_benchmark_keep_their_own_names_and_the_others_theirs(
+    tmp_path, make_lmdb, records
+):
+    for place in ("COCO", "COCOv1.4", "u/Union14M-Benchmark/Curve"):
+        make_lmdb(tmp_path / place, records)
+    assert set(opened(tmp_path)[1]) == {"COCO", "COCOv1.4", "Union14M-Benchmark/curve"}
+
+
 def test_benchmarks_of_parts_have_totals(tmp_path, make_lmdb, records):
     for name in ("SVT", "ArT", "Uber", "Union14M-Benchmark/curve", "Union14M-Benchmark/salient"):
         make_lmdb(tmp_path / name, records)

@@ -24,9 +24,9 @@ def official_weights(name: str, attribute: str = "mgp_str") -> dict[str, torch.T
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory, data_tree, encode_image, make_lmdb) -> Path:
+def place_with_data(tmp_path_factory, data_tree, encode_image, make_lmdb) -> Path:
     """Folder from which the README's commands run as they are written."""
-    place = tmp_path_factory.mktemp("workplace")
+    place = tmp_path_factory.mktemp("data")
     for entry in ROOT.iterdir():
         if entry.name not in ("data", "demo_imgs", "saved_models", "results", "quickstart"):
             (place / entry.name).symlink_to(entry)
@@ -68,8 +68,8 @@ def short_run(data_tree):
 
 
 @pytest.fixture(scope="session")
-def run(workplace, free_port):
-    """Runs a command in the workplace; the environment has this Python first.
+def run(place_with_data, free_port):
+    """Runs a command in the folder with data; the environment has this Python first.
 
     A `--master_port` is replaced: another run may be using the one that is written.
     """
@@ -81,7 +81,7 @@ def run(workplace, free_port):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "-c", command],
-            cwd=workplace,
+            cwd=place_with_data,
             capture_output=True,
             text=True,
             timeout=600,

@@ -58,7 +58,7 @@ def test_command(run, tmp_path, number):
     run(shortened(ALL[number], tmp_path))
 
 
-def test_training_leaves_what_the_readme_says(run, workplace, tmp_path):
+def test_training_leaves_what_the_readme_says(run, tmp_path):
     training = next(c for c in ALL if "train_final_dist.py" in c and "saved_models" in c)
     tiny = training.replace("mgp_str_base_patch", "mgp_str_tiny_patch")
     done = run(

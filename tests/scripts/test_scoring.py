@@ -12,7 +12,7 @@ TEST = "test_final.py --eval_data data/evaluation --benchmark_all_eval --device 
 
 
 @pytest.fixture(scope="module")
-def outputs(run, workplace, tmp_path_factory):
+def outputs(run, place_with_data, tmp_path_factory):
     place = tmp_path_factory.mktemp("scores")
     save_checkpoint(place / "other.pth", create_model("acds_str_tiny"))
     compared = f"{TEST} --compare best_accuracy.pth {place}/other.pth --results {place}/results"

@@ -176,7 +176,7 @@ def test_cuda_without_a_gpu_is_a_sentence(run, tmp_path):
     assert "torch sees no GPU" in done.stderr
 
 
-def test_changing_a_charset_adapts_the_model_and_says_so(run, tmp_path, workplace):
+def test_changing_a_charset_adapts_the_model_and_says_so(run, tmp_path):
     done = run(
         f"{TRAIN} --saved_path {tmp_path} --exp_name other --saved_model best_accuracy.pth "
         "--character 62 --imgW 64"
@@ -220,7 +220,7 @@ def test_testing_a_folder_of_labelled_images(run, tmp_path):
     assert "my_words: 1 unreadable image(s) left out" in done.stdout
 
 
-def test_testing_a_folder_of_checkpoints_ranks_them(run, tmp_path, workplace):
+def test_testing_a_folder_of_checkpoints_ranks_them(run, tmp_path):
     for number in (5, 10):
         save_checkpoint(tmp_path / f"iter_{number}.pth", create_model(MINI))
     done = run(
