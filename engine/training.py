@@ -215,12 +215,12 @@ class Trainer:
             if self._average is not None and not result.skipped:
                 self._average.update(self.model)
             return result
-        # Outside of the handler, whose traceback keeps the step's tensors.
-        if self.process.world_size > 1:  # other ranks wait for this one's gradients
-            cure = "lower --batch_size, which is that of each process"
-        else:
-            fits = fitting_batch(self.model, *parts[0], AMP_TYPES[self.plan.amp])
-            cure = f"{fits} images fit: use --batch_size {fits}" if fits else "not one image fits"
+        # Outside of the handler, whose traceback keeps the step's tensors. The model is not the
+        # wrapped one: other ranks wait for this one's gradients.
+        fits = fitting_batch(self.model, *parts[0], AMP_TYPES[self.plan.amp])
+        cure = f"{fits} images fit: use --batch_size {fits}" if fits else "not one image fits"
+        if self.process.world_size > 1:
+            cure += " in each process"
         raise BatchTooLargeError(
             f"The memory of {self.process.device} does not hold a step of {len(parts[0][0])} "
             f"images ({reason}): {cure}, or --amp bf16. --accumulate makes one step of several "

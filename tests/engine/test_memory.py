@@ -59,7 +59,8 @@ def test_the_batch_that_fits_is_found(limited, most, fits):
 
 
 @pytest.mark.parametrize(
-    ("process", "cure"), [(ALONE, "use --batch_size 4"), (SEVERAL, "lower --batch_size")]
+    ("process", "cure"),
+    [(ALONE, "use --batch_size 4"), (SEVERAL, "use --batch_size 4 in each process")],
 )
 def test_a_run_ends_with_the_cure(limited, tmp_path, monkeypatch, process, cure):
     model = limited(5)
