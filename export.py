@@ -65,6 +65,8 @@ def export(options: Namespace) -> None:
             form.write(model, place)
             found = Reader.load(place, "cpu", options.batch_size)(images)
             agreement = compare(expected, found)
+            if form.fusion is not None:
+                agreement += form.fusion(place, expected)
             if not agreement.holds(form.tolerance):
                 shown = "".join(f"\n  {line}" for line in agreement.changed[:MOST_SHOWN])
                 raise DisagreementError(

@@ -11,7 +11,9 @@ from torch import nn
 from models.hugging_face import export_hugging_face
 from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
-from reading import Reading
+from preprocessing import preprocess
+from reading import Reading, open_image
+from reading.onnx_recognition import OnnxRecognition
 
 # How far a confidence may be off, and still be the same up to rounding: in fp32, and in half
 # precision, whose numbers have 3 digits.
@@ -28,6 +30,7 @@ class Form:
         suffix: of its file; none for a folder.
         write: writes a model there.
         tolerance: of a confidence.
+        fusion: compares what the form itself fuses, where it does, with readings of images.
 
     """
 
@@ -35,22 +38,7 @@ class Form:
     suffix: str
     write: Callable[[nn.Module, Path], None]
     tolerance: float = TOLERANCE
-
-
-# By the option of export.py.
-FORMS = {
-    "onnx": Form("ONNX", ".onnx", export_onnx),
-    "hugging_face": Form("Hugging Face folder", "", export_hugging_face),
-    "safetensors": Form(
-        "safetensors", ".safetensors", lambda model, path: save_safetensors(path, model)
-    ),
-    "safetensors_half": Form(
-        "safetensors in half precision",
-        ".safetensors",
-        lambda model, path: save_safetensors(path, model, half=True),
-        HALF_TOLERANCE,
-    ),
-}
+    fusion: "Callable[[Path, Sequence[Reading]], Agreement] | None" = None
 
 
 @contextmanager
@@ -93,6 +81,12 @@ class Agreement:
     changed: tuple[str, ...]
     largest: float
 
+    def __add__(self, other: "Agreement") -> "Agreement":
+        """Both, of the same images."""
+        return Agreement(
+            self.images, self.changed + other.changed, max(self.largest, other.largest)
+        )
+
     def holds(self, tolerance: float = TOLERANCE) -> bool:
         """Whether all is the same, and confidences up to the tolerance."""
         return not self.changed and self.largest <= tolerance
@@ -111,3 +105,37 @@ def compare(expected: Sequence[Reading], found: Sequence[Reading]) -> Agreement:
             else:
                 largest = max(largest, abs(own.confidence - its.confidence))
     return Agreement(len(expected), tuple(changed), largest)
+
+
+def compare_graph_fusion(path: Path, expected: Sequence[Reading]) -> Agreement:
+    """Compare the fusion within an ONNX graph, which other programs use, with readings of files."""
+    recognition = OnnxRecognition(path)
+    config = recognition.config
+    changed, largest = [], 0.0
+    for one in expected:
+        image = open_image(one.source, config.channels)
+        pixels = preprocess(image, config.image_height, config.image_width, config.keep_ratio)
+        (winner,), confidences = recognition.fused(pixels[None])
+        for name, own in one.by_granularity.items():
+            largest = max(largest, abs(own.confidence - float(confidences[name][0])))
+        other = one.by_granularity[winner]
+        tie = abs(other.confidence - one.confidence) <= TOLERANCE
+        if winner != one.granularity and not tie:
+            changed.append(f"{one.source.name}: the graph lets {winner} win, not {one.granularity}")
+    return Agreement(len(expected), tuple(changed), largest)
+
+
+# By the option of export.py.
+FORMS = {
+    "onnx": Form("ONNX", ".onnx", export_onnx, fusion=compare_graph_fusion),
+    "hugging_face": Form("Hugging Face folder", "", export_hugging_face),
+    "safetensors": Form(
+        "safetensors", ".safetensors", lambda model, path: save_safetensors(path, model)
+    ),
+    "safetensors_half": Form(
+        "safetensors in half precision",
+        ".safetensors",
+        lambda model, path: save_safetensors(path, model, half=True),
+        HALF_TOLERANCE,
+    ),
+}

@@ -7,7 +7,14 @@ import numpy as np
 
 from models.checkpoint_error import CheckpointError
 from models.metadata import from_metadata
-from models.onnx_form import FORM, INPUT, ids_name, probabilities_name
+from models.onnx_form import (
+    FORM,
+    INPUT,
+    WINNER,
+    confidence_name,
+    ids_name,
+    probabilities_name,
+)
 from reading.recognition import Recognized
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -91,6 +98,18 @@ class OnnxRecognition:
                     f"{self.path} is damaged: it gives {g} ids beyond its {classes} classes."
                 )
         return Recognized(ids, probabilities)
+
+    def fused(self, pixels: np.ndarray) -> tuple[list[str], dict[str, np.ndarray]]:
+        """What the graph itself makes of pixels uint8 [B, C, H, W], for programs without this code.
+
+        Returns:
+            The granularity that wins each image, and the confidences [B] by granularity.
+
+        """
+        names = self.config.granularities
+        wanted = [WINNER, *(confidence_name(g) for g in names)]
+        winners, *confidences = self._session.run(wanted, {INPUT: pixels})
+        return [names[int(i)] for i in winners], dict(zip(names, confidences, strict=True))
 
     def _check_graph(self) -> None:
         """Refuse a graph that doesn't fit its configuration."""

@@ -16,6 +16,7 @@ from models import create_model
 from models.checkpoint import load_model
 from models.safetensors_file import save_safetensors
 from reading import Reader, Reading
+from reading.onnx_recognition import OnnxRecognition
 from tools.compare_exports import Candidate, accuracy, candidates, measure
 
 HALF = "safetensors in half precision"
@@ -126,6 +127,23 @@ def test_a_form_that_reads_otherwise_is_not_left(call, checkpoint, tmp_path, mon
     assert "does not read as the checkpoint does, and was not written" in capsys.readouterr().err
     assert target.read_bytes() == b"before"
     assert [p.name for p in tmp_path.iterdir()] == ["light.safetensors"]
+
+
+@LIGHT
+def test_a_graph_that_fuses_otherwise_is_not_left(
+    call, checkpoint, quick_onnx, tmp_path, monkeypatch, capsys
+):
+    fused = OnnxRecognition.fused
+
+    def otherwise(self, pixels):
+        winners, confidences = fused(self, pixels)
+        return winners, {name: value + 0.01 for name, value in confidences.items()}
+
+    monkeypatch.setattr(OnnxRecognition, "fused", otherwise)
+    options = ("--onnx", tmp_path / "m.onnx", "--images", DEMO_IMAGES)
+    assert call(export, "--model_dir", checkpoint, *options) == 1
+    assert "confidences by up to 1.0e-02" in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_texts_and_confidences_of_every_granularity_are_compared(encode_image):
