@@ -196,7 +196,7 @@ def test_a_formula_in_the_table_is_warned_of(opened, tmp_path, words):
     (tmp_path / "=1+1.png").write_bytes(words[0].read_bytes())
     opened.choose("#files", tmp_path / "=1+1.png")
     opened.wait(DONE + "1")
-    assert not opened.run(hidden)
+    opened.wait(f"!({hidden})")  # the table comes after the reading
     assert "(=1+1.png)" in texts(opened, "#formulas")[0]
 
 
