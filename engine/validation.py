@@ -99,9 +99,9 @@ class Validation:
             if score.images or not score.unreadable:
                 scores.append(score)
             else:
+                reason = next(iter(score.unreadable_lines), "on another rank")
                 self.log(
-                    f"warning: {name} is left out: none of its images could be read "
-                    f"({score.unreadable_lines[0]})"
+                    f"warning: {name} is left out: none of its images could be read ({reason})"
                 )
         return scores
 

@@ -279,7 +279,8 @@ def test_a_vocabulary_without_its_head_is_refused(tmp_path):
         parsed_training("--TransformerModel", "acds_str_tiny", "--bpe_vocabulary", str(file))
 
 
-RECIPE = sorted((ROOT / "recipes" / "acds_char_str_light").glob("[0-9]*.txt"))
+STAGES = ROOT / "recipes" / "acds_char_str_light"
+RECIPE = [*sorted(STAGES.glob("[0-9]*.txt")), STAGES / "unguided.txt"]
 
 
 @pytest.mark.parametrize("stage", RECIPE, ids=lambda file: file.stem)

@@ -1,12 +1,14 @@
 """Validation keeps the best weights, and nothing that befalls it ends a run."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
 from dataset import ImageFormat
 from engine import validation as validation_module
 from engine.distributed import Process
-from engine.evaluation import Evaluator
+from engine.evaluation import Evaluator, SetScore
 from engine.metrics import Metrics
 from engine.progress import RunLog
 from engine.run_folder import RunFolder
@@ -106,6 +108,15 @@ def test_a_set_that_is_gone_is_left_out_and_nothing_is_best_without_it(make, mon
     monkeypatch.setattr(LmdbSet, "read", load)
     validation(6)
     assert validation.folder.best.exists()
+
+
+def test_a_rank_without_images_of_an_unreadable_set_goes_on(make):
+    validation = make()
+    validation.evaluator = Mock(wraps=validation.evaluator, model=validation.evaluator.model)
+    validation.evaluator.return_value = SetScore("SVT", 0, {"char": 0, "fused": 0}, unreadable=1)
+    validation(5)
+    assert "could be read (on another rank)" in validation.log.text
+    assert validation.history == []
 
 
 def test_a_rank_that_can_not_read_tells_the_others(make, monkeypatch):
