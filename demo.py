@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from attention_pictures import attention_picture
-from engine.options import check_against_checkpoint, check_demo
+from engine.model_options import check_against_checkpoint
+from engine.reading_options import check_demo
 from engine.report import markdown
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
 from utils import fail, get_args

@@ -8,7 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from engine.exported_forms import FORMS, compare, megabytes, staged
-from engine.options import OptionError, check_against_checkpoint
+from engine.model_options import check_against_checkpoint
+from engine.option_error import OptionError
 from models.checkpoint import load_model
 from reading import Reader, Reading, UnreadableImageError, find_images
 from utils import fail, get_args

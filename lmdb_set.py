@@ -14,7 +14,6 @@ import lmdb
 import numpy as np
 
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
-from engine.progress import RunLog
 from label_filter import LabelFilter
 from lmdb_file import (
     DataError,
@@ -24,6 +23,7 @@ from lmdb_file import (
     stored_record,
 )
 from official_labels import read_label
+from progress import RunLog
 from record_index import record_index
 
 # One environment a path and process: LMDB refuses a second, and they must not cross a fork.

@@ -20,9 +20,9 @@ import lmdb
 import numpy as np
 
 from char_boxes import BoxesError
-from engine.progress import Progress, RunLog
 from label_filter import FilterReport, LabelFilter
 from official_labels import read_label
+from progress import Progress, RunLog
 from whole_file import whole_file
 
 FOLDER = ".index"

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from char_boxes import CharBox, match_boxes
-from engine.progress import RunLog
 from label_filter import FilterReport, LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, select_lmdbs
 from preprocessing import UnreadableImageError
+from progress import RunLog
 from synthetic import NoFontsError, Renderer, StreamSettings
 
 SYNTHETIC = "synthetic"  # the name that stands for the rendered stream

@@ -7,13 +7,14 @@ from argparse import Namespace
 from pathlib import Path
 
 from engine.distributed import LaunchError, Process, distributed
-from engine.options import OptionError, check_evaluation, checkpoints_to_test
-from engine.progress import RunLog
+from engine.option_error import OptionError
+from engine.reading_options import check_evaluation, checkpoints_to_test
 from engine.report import ranking
 from engine.run_folder import new_results
 from lmdb_file import DataError
 from models import ConfigError
 from models.checkpoint import CheckpointError
+from progress import RunLog
 from scoring.evaluation_sets import EvaluationSets
 from scoring.output import Findings, write_files
 from scoring.scorer import Scorer

@@ -22,19 +22,13 @@ from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, LostProcessError, Process, distributed
 from engine.evaluation import Evaluator, protocol_line
 from engine.freezing import FreezeError, freeze
+from engine.learning_options import augmentation_settings, loss_weights, optimization
 from engine.memory import BatchTooLargeError
 from engine.metrics import Metrics, MissingPackageError
-from engine.options import (
-    OptionError,
-    augmentation_settings,
-    check_against_state,
-    check_same_model,
-    loss_weights,
-    optimization,
-    training_config,
-)
-from engine.progress import RunLog
+from engine.model_options import training_config
+from engine.option_error import OptionError
 from engine.rehearsal import rehearse
+from engine.resume_options import check_against_state, check_same_model
 from engine.run_folder import RunFolder, RunFolderError, device_line, versions
 from engine.run_form import run_form
 from engine.run_state import ResumedRun, find_common_state, plain_options
@@ -49,6 +43,7 @@ from models import ConfigError, ModelConfig, build_model, config_codecs
 from models.adapt import load_adapted
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
 from models.pretrained import PretrainedWeightsError
+from progress import RunLog
 from sampling import MixingSampler
 from sources import (
     SYNTHETIC,
@@ -106,7 +101,7 @@ def train(options: Namespace, process: Process) -> None:
         if process.is_main and not options.dry_run:
             write_description(options, config, sources, validation_sets, counts, folder)
             first = state.iteration if state else 0
-            metrics = Metrics(folder, first, options.wandb, vars(options))
+            metrics = Metrics(folder, log, first, options.wandb, vars(options))
         say_setup(log, model, plan, process, sources, counts)
         for kind, sets in (("validation", validation_sets), ("evaluation", evaluation_sets)):
             for name, lmdb_set in sets.items():

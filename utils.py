@@ -1,7 +1,7 @@
 """The command-line options of the scripts.
 
-Defaults that a checkpoint may know are None here, and resolved in engine/options.py; the effective
-one stands in the help.
+Defaults that a checkpoint may know are None here, and resolved in engine/model_options.py; the
+effective one stands in the help.
 """
 
 import argparse
@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from engine.argument_types import (
+from argument_types import (
     port,
     positive,
     whole,
     workers,
 )
-from engine.options import DEFAULT_MODELS
+from engine.model_options import DEFAULT_MODELS
 from engine.training_options import add_training_options
 from models import list_models
 from text import CHARSET_PRESETS

@@ -4,13 +4,13 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks import EXPECTED_IMAGES
 from converters.source import Dropped, Source, Word
-from engine.benchmarks import EXPECTED_IMAGES
-from engine.progress import Progress, RunLog
 from label_filter import keep_example, reason_lines
 from lmdb_file import DataError
 from lmdb_writer import LmdbWriter
 from parallel import WorkerPool
+from progress import Progress, RunLog
 
 
 @dataclass

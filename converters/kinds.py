@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from argument_types import number
 from converters.annotation_file import find_file
 from converters.folder import ANNOTATION_NAMES, folder_of_words
 from converters.icdar import GROUND_TRUTHS, SUBSETS, icdar
@@ -17,8 +18,7 @@ from converters.svt import StreetViewText
 from converters.synthtext import SynthText
 from converters.union14m import union14m
 from converters.word_list import LIST_NAMES, word_list
-from engine.argument_types import number
-from engine.progress import RunLog
+from progress import RunLog
 
 
 @dataclass(frozen=True)

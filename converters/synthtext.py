@@ -19,8 +19,8 @@ from converters.lost_word import printable
 from converters.matlab import MatlabFile
 from converters.scenes import Cutting, Scene, SceneWord, convert_scene
 from converters.source import Dropped, Word
-from engine.progress import RunLog
 from lmdb_file import DataError
+from progress import RunLog
 
 IMAGES_PER_TASK = 8
 VARIABLES = {

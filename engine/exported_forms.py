@@ -11,8 +11,8 @@ from torch import nn
 from models.hugging_face import export_hugging_face
 from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
-from preprocessing import preprocess
-from reading import Reading, open_image
+from reading import Reading
+from reading.images import model_input
 from reading.onnx_recognition import OnnxRecognition
 
 # How far a confidence may be off, and still be the same up to rounding: in fp32, and in half
@@ -110,11 +110,9 @@ def compare(expected: Sequence[Reading], found: Sequence[Reading]) -> Agreement:
 def compare_graph_fusion(path: Path, expected: Sequence[Reading]) -> Agreement:
     """Compare the fusion within an ONNX graph, which other programs use, with readings of files."""
     recognition = OnnxRecognition(path)
-    config = recognition.config
     changed, largest = [], 0.0
     for one in expected:
-        image = open_image(one.source, config.channels)
-        pixels = preprocess(image, config.image_height, config.image_width, config.keep_ratio)
+        pixels = model_input(one.source, recognition.config)
         (winner,), confidences = recognition.fused(pixels[None])
         for name, own in one.by_granularity.items():
             largest = max(largest, abs(own.confidence - float(confidences[name][0])))

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.run_folder import RunFolder
+from progress import RunLog
+
+# Its writer does not recover from an error; the events of a resumed run go on.
+TENSORBOARD = "TensorBoard's events"
 
 
 class MissingPackageError(RuntimeError):
@@ -19,8 +24,11 @@ class MissingPackageError(RuntimeError):
 class Metrics:
     """Writes numbers and pictures of a run.
 
+    What can't be written, on a full disk, is told once and ends no run.
+
     Args:
         folder: of the run.
+        log: is told what can't be written.
         first: iteration that the run goes on from; what an interrupted run drew beyond it is drawn
             again.
         project: of Weights & Biases; None for none.
@@ -34,28 +42,32 @@ class Metrics:
     def __init__(
         self,
         folder: RunFolder,
+        log: RunLog,
         first: int = 0,
         project: str | None = None,
         options: Mapping[str, Any] | None = None,
     ):
-        self._lines = folder.metrics
+        self._lines, self._log = folder.metrics, log
+        self._told: set[str] = set()
         self._wandb = _start_wandb(folder, project, options or {}) if project else None
         self._board = SummaryWriter(str(folder.tensorboard), purge_step=first + 1)
 
     def write(self, iteration: int, found: Mapping[str, float]) -> None:
         """Numbers by name."""
-        for name, value in found.items():
-            self._board.add_scalar(name, value, iteration)
         # JSON knows no NaN.
         known = {name: value if math.isfinite(value) else None for name, value in found.items()}
-        with self._lines.open("a", encoding="utf-8") as lines:
+        with self._spared(str(self._lines)), self._lines.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"iteration": iteration, **known}) + "\n")
+        with self._spared(TENSORBOARD):
+            for name, value in found.items():
+                self._board.add_scalar(name, value, iteration)
         if self._wandb is not None:
             self._wandb.log(dict(found), step=iteration)
 
     def show(self, iteration: int, name: str, picture: Image.Image) -> None:
         """A picture."""
-        self._board.add_image(name, np.asarray(picture), iteration, dataformats="HWC")
+        with self._spared(TENSORBOARD):
+            self._board.add_image(name, np.asarray(picture), iteration, dataformats="HWC")
         if self._wandb is not None:
             import wandb
 
@@ -63,9 +75,19 @@ class Metrics:
 
     def close(self) -> None:
         """Hand over what is still held back."""
-        self._board.close()
+        with self._spared(TENSORBOARD):
+            self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+    @contextmanager
+    def _spared(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if place not in self._told:
+                self._told.add(place)
+                self._log(f"warning: numbers are missing in {place} from here on ({error}).")
 
 
 def _start_wandb(folder: RunFolder, project: str, options: Mapping[str, Any]):

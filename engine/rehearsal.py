@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 
 from dataset import RecordSet
 from engine.memory import peak_mib
-from engine.progress import duration
 from engine.training import Trainer
+from progress import duration
 
 SCORED = 256  # images of each validation set
 

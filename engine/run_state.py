@@ -16,8 +16,8 @@ import torch.distributed as dist
 from torch import nn
 
 from engine.distributed import Process
-from engine.progress import RunLog
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from progress import RunLog
 
 
 @dataclass(frozen=True)

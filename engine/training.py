@@ -19,7 +19,6 @@ from engine.memory import BatchTooLargeError, fitting_batch
 from engine.meter import Meter
 from engine.metrics import Metrics
 from engine.optimization import Optimization
-from engine.progress import Progress, RunLog
 from engine.run_folder import RunFolder
 from engine.run_state import RunState, plain_options, random_states, restore_random, save_state
 from engine.step import AMP_TYPES, Part, Stepper, StepResult
@@ -27,6 +26,7 @@ from engine.stopping import StopRequest
 from engine.validation import Validation
 from engine.weight_average import WeightAverage
 from lmdb_file import DataError
+from progress import Progress, RunLog
 from text import Codec
 
 PASSED_OVER_SHOWN = 20
@@ -248,9 +248,12 @@ class Trainer:
             "losses": {name: str(value) for name, value in result.losses.items()},
             "records": [dataset.name_of(record) for b in batches for record in b.records],
         }
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(found) + "\n")
         cause = f"loss {result.total}, gradient norm {result.gradient_norm}"
+        try:
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(found) + "\n")
+        except OSError as error:
+            self.log(f"warning: the next step's records could not be written to {file} ({error})")
         self.log(f"warning: step {iteration:,} skipped ({cause}); its records: {file}")
         if self._skipped_in_a_row >= self.plan.most_skipped:
             rate = self._step.optimizer.param_groups[0]["lr"]

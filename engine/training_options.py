@@ -2,8 +2,7 @@
 
 import argparse
 
-from augmentation import GROUPS
-from engine.argument_types import (
+from argument_types import (
     above_zero,
     decay,
     positive,
@@ -12,7 +11,9 @@ from engine.argument_types import (
     weight,
     whole,
 )
+from augmentation import GROUPS
 from engine.freezing import scope
+from engine.learning_options import AUGMENTATION_DEFAULTS
 from engine.optimization import SCHEDULES
 from engine.step import AMP_TYPES
 from engine.stream_options import add_stream_options
@@ -313,18 +314,22 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--close_aug", action="store_true", help="no augmentation, explicitly (default: off)"
     )
     group.add_argument(
-        "--augs_num", type=positive, default=3, help="operations an image (default: 3)"
+        "--augs_num",
+        type=positive,
+        default=AUGMENTATION_DEFAULTS["augs_num"],
+        help="operations an image, of all modes but --issel_aug (default: 3)",
     )
     group.add_argument(
         "--augs_mag",
         type=int,
         choices=[0, 1, 2],
+        default=AUGMENTATION_DEFAULTS["augs_mag"],
         help="magnitude of the operations, 0 weak to 2 strong (default: random)",
     )
     group.add_argument(
         "--intact_prob",
         type=share_or_none,
-        default=0.5,
+        default=AUGMENTATION_DEFAULTS["intact_prob"],
         help="share of images left as they are, 0 to 1 (default: 0.5)",
     )
     for name in GROUPS:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+import torch
 from PIL import Image
 
 from attention_pictures import attention_picture
@@ -10,13 +11,13 @@ from dataset import RecordSet
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores
 from engine.metrics import Metrics
-from engine.progress import RunLog
 from engine.report import table
 from engine.run_folder import RunFolder
 from engine.run_state import RunState
 from lmdb_file import DataError
 from models.checkpoint import save_checkpoint
 from preprocessing import UnreadableImageError, decode_image
+from progress import RunLog
 from reading import Reader
 
 PICTURES = 6  # of the first validation set
@@ -74,10 +75,12 @@ class Validation:
             accuracy = {column: summed.accuracy(column) for column in summed.correct}
             self.history.append((iteration, accuracy))
             # Without its hardest set, any model would be the best.
-            best = len(scores) == len(self.sets) and max(accuracy.values()) > self.best_accuracy
-            if best:
-                self.best_accuracy = max(accuracy.values())
-            self._keep(iteration, scores, accuracy, best)
+            found = max(accuracy.values())
+            best = len(scores) == len(self.sets) and found > self.best_accuracy
+            kept = self._keep(iteration, scores, accuracy, best)
+            # All ranks go by what the first one could write.
+            if self.process.total(torch.tensor(int(best and kept), device=self.process.device)):
+                self.best_accuracy = found
         else:
             self.log("warning: no validation set could be read: the weights are kept unscored")
             self._keep(iteration, [], {}, best=False)
@@ -111,10 +114,10 @@ class Validation:
         scores: Sequence[SetScore],
         accuracy: Mapping[str, float],
         best: bool,
-    ) -> None:
-        """Say what was found, and write the weights; the first rank does."""
+    ) -> bool:
+        """Say what was found, and write the weights; the first rank does, and tells if it could."""
         if not self.process.is_main:
-            return
+            return False
         if scores:
             self.log(f"\nvalidation after iteration {iteration:,}\n{table(scores)}")
             shown = "  ".join(f"{name} {value:.2f}%" for name, value in accuracy.items())
@@ -132,9 +135,10 @@ class Validation:
                 f"warning: the weights after iteration {iteration:,} could not be written to "
                 f"{place} ({error}); what was there before stays. Make room."
             )
-        else:
-            if best:
-                self.log(f"best so far ({self.best_accuracy:.2f}%): {self.folder.best}")
+            return False
+        if best:
+            self.log(f"best so far ({max(accuracy.values()):.2f}%): {self.folder.best}")
+        return True
 
     @cached_property
     def _reader(self) -> Reader:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.progress import Progress, RunLog
 from lmdb_file import DataError
 from lmdb_tools.lmdb_check import CheckedLmdb
 from lmdb_tools.record_check import UNUSABLE, WITHOUT_BOXES
@@ -15,6 +14,7 @@ from lmdb_tools.stored_label import read_label
 from lmdb_tools.watched_lmdb import read_records
 from lmdb_tools.whole_folder import require_free, whole_folder
 from lmdb_writer import LmdbWriter
+from progress import Progress, RunLog
 
 
 @dataclass

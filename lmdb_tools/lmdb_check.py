@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.benchmarks import EXPECTED_IMAGES
+from benchmarks import EXPECTED_IMAGES
 from lmdb_file import DataError
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.findings import Example, Findings

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.progress import Progress, RunLog
 from label_filter import FilterReport
 from lmdb_file import DataError, StoredRecord
 from lmdb_tools.crash_proof_pool import CrashProofPool
@@ -17,6 +16,7 @@ from lmdb_tools.stored_label import RecordError, read_record
 from lmdb_tools.survey import Survey, survey_lmdb
 from lmdb_tools.watched_lmdb import BATCH, read_records
 from lmdb_writer import LmdbWriter
+from progress import Progress, RunLog
 
 
 @dataclass(frozen=True)

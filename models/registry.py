@@ -103,7 +103,8 @@ def preset_config(name: str, **changes: Any) -> ModelConfig:
         changes: other fields of `ModelConfig`, for example `characters` or `image_width`.
 
     Raises:
-        ConfigError: an unknown name; the message lists the known ones.
+        ConfigError: an unknown name, and the message lists the known ones; or fields that do not
+            fit together.
 
     """
     name = ALIASES.get(name, name)
@@ -142,6 +143,15 @@ def create_model(name: str, pretrained: bool = False, **changes: Any) -> nn.Modu
     >>> model = create_model("mgp_str_tiny_patch4_3_32_128").eval()
     >>> model(torch.rand(1, 3, 32, 128)).char.shape
     torch.Size([1, 27, 38])
+
+    Args:
+        name, changes: as `preset_config`.
+        pretrained: as `build_model`.
+
+    Raises:
+        ConfigError: an unknown name, or fields that do not fit together.
+        PretrainedWeightsError: the ImageNet weights can't be had.
+
     """
     return build_model(preset_config(name, **changes), pretrained)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from preprocessing import UnreadableImageError, decode_image
+from models.config import ModelConfig
+from preprocessing import UnreadableImageError, decode_image, preprocess
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -44,6 +45,17 @@ def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
         return decode_image(Path(image), channels)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{image}: {error}") from None
+
+
+def model_input(image: ImageLike, config: ModelConfig) -> np.ndarray:
+    """An image as a model takes it: uint8 `[C, H, W]`, of the configuration's size and channels.
+
+    Raises:
+        UnreadableImageError: as `open_image`.
+
+    """
+    opened = open_image(image, config.channels)
+    return preprocess(opened, config.image_height, config.image_width, config.keep_ratio)
 
 
 def find_images(place: str | Path) -> list[Path]:

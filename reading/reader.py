@@ -13,8 +13,8 @@ from models.checkpoint_error import CheckpointError
 from models.codecs import config_codecs
 from models.config import ConfigError
 from models.onnx_form import SUFFIX as ONNX_SUFFIX
-from preprocessing import UnreadableImageError, preprocess
-from reading.images import ImageLike, find_images, open_image
+from preprocessing import UnreadableImageError
+from reading.images import ImageLike, find_images, model_input
 from reading.onnx_recognition import OnnxRecognition
 from reading.recognition import Recognized
 from reading.weights import find_weights
@@ -184,14 +184,12 @@ class Reader:
                     yield replace(next(readings), source=source)
 
     def _pixels(self, image: ImageLike, number: int | None) -> np.ndarray:
-        config = self.config
         try:
-            opened = open_image(image, config.channels)
+            return model_input(image, self.config)
         except UnreadableImageError as error:
             if number is None or isinstance(image, str | Path):  # its path is in the message
                 raise
             raise UnreadableImageError(f"image {number} (the first is 0): {error}") from None
-        return preprocess(opened, config.image_height, config.image_width, config.keep_ratio)
 
     def _read(self, pixels: np.ndarray, attention: bool) -> list[Reading]:
         recognized: Recognized = self.recognition.read(pixels, attention)

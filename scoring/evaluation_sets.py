@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from engine.benchmarks import SIX, benchmark_name
-from engine.progress import Progress, RunLog
+from benchmarks import SIX, benchmark_name
 from label_filter import LabelFilter
 from labelled_folder import LabelledFolder
 from lmdb_set import LmdbSet, open_evaluation_sets
+from progress import Progress, RunLog
 from text import Charset
 
 WORTH_A_BAR = 20_000  # records

@@ -12,12 +12,13 @@ from dataset import ImageFormat, RecordSet
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, protocol_line, scoring_charset
 from engine.flops import count_flops
-from engine.options import OptionError, check_against_checkpoint
-from engine.progress import Progress, RunLog
+from engine.model_options import check_against_checkpoint
+from engine.option_error import OptionError
 from engine.report import table
 from engine.run_folder import device_line
 from models import config_codecs
 from models.checkpoint import load_model
+from progress import Progress, RunLog
 from reading import Reader
 from scoring.comparison import compare
 from scoring.evaluation_sets import EvaluationSets

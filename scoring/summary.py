@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from engine.benchmarks import PART_OF
+from benchmarks import PART_OF
 from engine.evaluation import SetScore, merge_scores
 from engine.report import Total, totals
 from scoring.statistics import (

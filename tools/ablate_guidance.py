@@ -23,15 +23,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from scipy.stats import t as student_t
 
+from argument_types import above_zero, positive
 from dataset import ImageFormat, TrainingDataset, training_loader
-from engine.argument_types import above_zero, positive
 from engine.core_area_score import score_core_areas
 from engine.distributed import Process
 from engine.evaluation import Evaluator
+from engine.learning_options import CORE_AREA_WEIGHT
 from engine.metrics import Metrics
 from engine.optimization import Optimization
-from engine.progress import Progress, RunLog
 from engine.report import markdown
 from engine.run_folder import RunFolder, git_commit, versions
 from engine.run_form import run_form
@@ -41,6 +42,7 @@ from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from lmdb_writer import LmdbWriter
 from models import config_codecs, create_model
+from progress import Progress, RunLog
 from sampling import MixingSampler
 from sources import Source
 from synthetic.fonts import find_faces
@@ -52,9 +54,6 @@ from text import Charset
 
 RENDERING_SEED = 226
 INFORMATIVE = (50.0, 90.0)  # percent that the plain arm must reach
-# 97.5% points of Student's t for 1, 2, … degrees of freedom.
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-CORE_AREA_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def train_arm(
         amp="bf16",
         loss_weights=arm.loss_weights,
     )
-    metrics = Metrics(folder)
+    metrics = Metrics(folder, log)
     validation = Validation(evaluator, {"test": test}, {}, process, folder, log, metrics)
     wrapped = run_form(model, process, plan.amp)
     trainer = Trainer(model, wrapped, codecs, plan, validation, process, folder, log, metrics)
@@ -195,7 +194,8 @@ def interval(values: Sequence[float], images: int) -> float:
     if len(values) == 1:
         share = values[0] / 100
         return 196 * math.sqrt(share * (1 - share) / images)
-    return STUDENT[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    return float(student_t.ppf(0.975, len(values) - 1)) * spread
 
 
 def table(results: Mapping[str, Mapping[int, dict]], images: int) -> str:
@@ -299,15 +299,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=positive, default=300, help="default: 300")
     parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
     parser.add_argument("--lr", type=above_zero, default=0.002, help="of Adam (default: 0.002)")
-    most = len(STUDENT) + 1
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        choices=range(1, most + 1),
-        default=3,
-        metavar="N",
-        help=f"1 to {most} (default: 3)",
-    )
+    parser.add_argument("--seeds", type=positive, default=3, help="default: 3")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu", help="default: cpu")
     options = parser.parse_args()
     try:

@@ -29,16 +29,16 @@ import cv2
 import torch
 from torchvision.transforms import v2 as transforms
 
+from argument_types import above_zero, positive
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, collate
-from engine.argument_types import above_zero, positive
-from engine.progress import RunLog
 from engine.report import markdown
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, find_lmdbs
 from lmdb_writer import LmdbWriter
 from preprocessing import UnreadableImageError, decode_image, resize_image
+from progress import RunLog
 from sources import RenderedSource, Source
 from synthetic import LEVELS, StreamSettings, find_faces
 from synthetic.parallel import RenderPool

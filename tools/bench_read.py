@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from engine.argument_types import positive
+from argument_types import positive
 from engine.flops import count_flops
 from engine.report import markdown
 from models import create_model, list_models
@@ -33,8 +33,8 @@ from models.codecs import config_codecs
 from models.hugging_face import export_hugging_face
 from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
-from preprocessing import preprocess
-from reading import Reader, open_image
+from reading import Reader
+from reading.images import model_input
 from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows
 from tools.formula_weights import fill_by_formula, raise_stop_biases
 from tools.reading_rounds import jpegs, serve_readings
@@ -92,9 +92,7 @@ def write_weights(
     model = create_model(name).eval()
     fill_by_formula(model)
     config = model.config
-    size = (config.image_height, config.image_width)
-    pixels = [preprocess(open_image(i, config.channels), *size, keep_ratio=False) for i in images]
-    batch = torch.from_numpy(np.stack(pixels)).float() / 255
+    batch = torch.from_numpy(np.stack([model_input(i, config) for i in images])).float() / 255
     stop_ids = {name: codec.stop_id for name, codec in config_codecs(config).items()}
     if stops and isinstance(model, A3Decoding):
         raise_stop_biases(model, stop_ids, batch, POSITIONS)

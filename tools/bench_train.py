@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.argument_types import positive
+from argument_types import positive
 from engine.distributed import Process
 from engine.memory import peak_mib
 from engine.optimization import Optimization
@@ -67,6 +68,7 @@ class Row:
         peak_mib: largest memory of its process; on a GPU, of what PyTorch took there.
         share: of this machine's matrix-product rate in that type, by the plain step's operations
             on *plain*, and by its own on *fast*.
+        gflops_an_image: operations of its step, in billions.
 
     """
 
@@ -77,6 +79,32 @@ class Row:
     images_per_s: float
     peak_mib: float
     share: float
+    gflops_an_image: float
+
+
+@dataclass(frozen=True)
+class LoopShares:
+    """Where the time of the training loop goes.
+
+    Attributes:
+        data_wait_share: of the time, waiting for data, 0..1.
+        loop_share: neither data nor steps, 0..1.
+
+    """
+
+    model: str
+    dtype: str
+    batch: int
+    steps: int
+    data_wait_share: float
+    loop_share: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model}, {self.dtype}, batch {self.batch}, {self.steps} steps of "
+            f"train_final_dist.py: {self.data_wait_share:.1%} of the time waiting for data, "
+            f"{self.loop_share:.2%} outside of data and steps"
+        )
 
 
 def problem(model: nn.Module, batch: int, device: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -208,8 +236,10 @@ def bench(options: argparse.Namespace) -> list[Row]:
             process.close()
             speed = options.batch / statistics.median(a["seconds"] for a in found[key])
             last = found[key][-1]
-            share = speed * last["flops"] / options.batch / rates[key[2]]
-            rows.append(Row(*key, round(speed, 3), round(last["peak_mib"], 1), round(share, 3)))
+            flops = last["flops"] / options.batch
+            share = speed * flops / rates[key[2]]
+            figures = round(speed, 3), round(last["peak_mib"], 1), round(share, 3)
+            rows.append(Row(*key, *figures, round(flops / 1e9, 2)))
     return rows
 
 
@@ -229,8 +259,8 @@ def ratios(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def loop_shares(model: str, dtype: str, batch: int, device: str, steps: int) -> str:
-    """Where the time of the training loop goes, in words: waiting for data, steps, the rest."""
+def loop_shares(model: str, dtype: str, batch: int, device: str, steps: int) -> LoopShares:
+    """Of a run on words that are rendered meanwhile."""
     with tempfile.TemporaryDirectory() as place:
         few = ["--train", "1", "--st", "1", "--valid", "2", "--evaluation", "1", "--jobs", "1"]
         _run("tools/make_sample_data.py", f"{place}/data", *few)
@@ -248,11 +278,8 @@ def loop_shares(model: str, dtype: str, batch: int, device: str, steps: int) -> 
         _run("train_final_dist.py", "--rgb", *(w for pair in options.items() for w in pair))
         lines = Path(place, "loop", "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found = next(f for f in map(json.loads, reversed(lines)) if "train/loop_share" in f)
-    return (
-        f"{model}, {dtype}, batch {batch}, {steps} steps of train_final_dist.py: "
-        f"{found['train/data_wait_share']:.1%} of the time waiting for data, "
-        f"{found['train/loop_share']:.2%} outside of data and steps"
-    )
+    shares = found["train/data_wait_share"], found["train/loop_share"]
+    return LoopShares(model, dtype, batch, steps, *shares)
 
 
 def _run(script: str, *arguments: object) -> None:
@@ -292,18 +319,21 @@ def main() -> None:
     cells = [
         [
             *(f"{r.model}, {r.path}", r.dtype, str(r.batch), f"{r.images_per_s:.2f}"),
-            *(f"{r.peak_mib:.0f}", f"{r.share:.0%}"),
+            *(f"{r.gflops_an_image:.2f}", f"{r.peak_mib:.0f}", f"{r.share:.0%}"),
         ]
         for r in rows
     ]
-    print(markdown(["path", "type", "batch", "images/s", "peak MiB", "share"], cells))
+    print(
+        markdown(["path", "type", "batch", "images/s", "GFLOP/image", "peak MiB", "share"], cells)
+    )
     print(ratios(rows))
+    loops = []
     if options.loop:
-        for model in options.models:
-            for dtype in DTYPES:
-                print(loop_shares(model, dtype, options.batch, options.device, options.loop))
+        for model, dtype in product(options.models, DTYPES):
+            loops.append(loop_shares(model, dtype, options.batch, options.device, options.loop))
+            print(loops[-1], flush=True)
     if options.json:
-        save_rows(options.json, rows=rows)
+        save_rows(options.json, rows=rows, loops=loops)
 
 
 if __name__ == "__main__":

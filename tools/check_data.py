@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from engine.argument_types import positive
-from engine.progress import RunLog
+from argument_types import positive
 from lmdb_file import DataError
 from lmdb_set import find_lmdbs
 from lmdb_tools.check_report import as_json, as_text
@@ -29,6 +28,7 @@ from lmdb_tools.cleaned_copy import refuse_place, write_cleaned_copy
 from lmdb_tools.purpose import EVALUATION, TRAINING, find_purposes
 from lmdb_tools.record_check import Rules
 from lmdb_tools.tree_check import check_tree
+from progress import RunLog
 from text import Charset
 
 PASSED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -28,11 +28,11 @@ from typing import Any
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.argument_types import positive
-from engine.progress import Progress, RunLog
+from argument_types import positive
 from engine.report import markdown
 from lmdb_file import DataError
 from preprocessing import UnreadableImageError
+from progress import Progress, RunLog
 from reading import Reader, open_image
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
 from tools.labelled_words import is_right, labelled_sets

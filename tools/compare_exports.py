@@ -21,12 +21,12 @@ from typing import Any
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.argument_types import positive
+from argument_types import positive
 from engine.exported_forms import FORMS, compare, megabytes
-from engine.progress import Progress, RunLog
 from engine.report import markdown
 from lmdb_file import DataError
 from models.checkpoint import load_model
+from progress import Progress, RunLog
 from reading import Reader, Reading
 from text import GranularityReading
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve

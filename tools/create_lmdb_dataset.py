@@ -17,8 +17,8 @@ import lmdb
 
 from converters.conversion import convert
 from converters.folder import folder_of_words
-from engine.progress import RunLog
 from lmdb_file import DataError
+from progress import RunLog
 
 
 def create(input_path: Path, ground_truth: Path, output_path: Path, check: bool = True) -> str:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 
-from engine.benchmarks import EIGHT
+from benchmarks import EIGHT
 from engine.stream_options import add_stream_options, stream_settings
 from lmdb_writer import LmdbWriter
 from synthetic.fonts import NoFontsError

@@ -14,16 +14,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from argument_types import positive, share, whole
 from boxed_folder import BOXES_FILE, BoxedFolder
-from engine.argument_types import positive, share, whole
 from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, score_core_areas
-from engine.progress import Progress, RunLog
 from engine.report import markdown
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, find_lmdbs
 from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
+from progress import Progress, RunLog
 from text import Charset
 
 

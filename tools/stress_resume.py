@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from engine.argument_types import positive, whole
-from engine.progress import RunLog
+from argument_types import positive, whole
 from engine.run_state import state_path
 from models.checkpoint import load_checkpoint
+from progress import RunLog
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "acds_mgp_str_tiny"

@@ -12,7 +12,7 @@ import scipy.io
 from PIL import Image, ImageDraw
 
 from converters.conversion import ConversionReport, convert
-from engine.progress import RunLog
+from progress import RunLog
 
 
 @pytest.fixture(scope="session")

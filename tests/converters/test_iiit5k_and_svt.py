@@ -9,8 +9,8 @@ from converters.conversion import convert
 from converters.iiit5k import iiit5k
 from converters.scenes import Cutting
 from converters.svt import StreetViewText
-from engine.progress import RunLog
 from lmdb_file import DataError
+from progress import RunLog
 
 
 def structs(fields, rows):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from converters.kinds import KINDS
-from engine.progress import RunLog
+from progress import RunLog
 from tools.prepare_data import get_args, main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from converters.conversion import convert
 from converters.named_boxes import name_boxes
 from converters.reconstituted import ReconstitutedST
-from engine.progress import RunLog
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet
+from progress import RunLog
 from text import Charset
 
 ROOT = Path(__file__).resolve().parents[2]

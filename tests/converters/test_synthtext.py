@@ -18,8 +18,8 @@ from converters.conversion import convert
 from converters.crops import crop_hull, rectify
 from converters.scenes import Cutting
 from converters.synthtext import SynthText
-from engine.progress import RunLog
 from lmdb_file import DataError
+from progress import RunLog
 
 ROOT = Path(__file__).resolve().parents[2]
 SLANTED = [[40.0, 20.0], [120.0, 40.0], [112.0, 70.0], [32.0, 50.0]]

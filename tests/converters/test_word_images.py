@@ -12,9 +12,9 @@ from converters.icdar import icdar, parse_icdar_line
 from converters.mjsynth import mjsynth, parse_mjsynth_line
 from converters.union14m import parse_union14m_line, union14m
 from converters.word_list import parse_list_line, word_list
-from engine.progress import RunLog
 from labelled_folder import BadLineError
 from lmdb_file import DataError
+from progress import RunLog
 
 SILENT = RunLog(enabled=False)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import record_index
-from engine.progress import RunLog
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet, close_environments
+from progress import RunLog
 from text import Charset
 
 FILTER = LabelFilter(Charset.load("36"), 25)

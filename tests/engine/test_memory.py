@@ -6,10 +6,10 @@ import torch
 from engine.distributed import Process
 from engine.memory import BatchTooLargeError, fitting_batch
 from engine.optimization import Optimization
-from engine.progress import RunLog
 from engine.run_folder import RunFolder
 from engine.training import Plan, Trainer
 from models import config_codecs, create_model
+from progress import RunLog
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))
 SEVERAL = Process(0, 0, 2, torch.device("cpu"))

@@ -3,19 +3,27 @@
 import json
 import math
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from engine.metrics import Metrics, MissingPackageError
 from engine.run_folder import RunFolder
+from progress import RunLog
+
+LOG = RunLog(enabled=False)
+FULL = Path("/dev/full")  # Linux: can be opened, and takes nothing
+needs_full_device = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 
 
 def test_numbers_and_pictures_are_kept(tmp_path):
     folder = RunFolder(tmp_path, "run")
-    metrics = Metrics(folder)
+    metrics = Metrics(folder, LOG)
     metrics.write(10, {"train/loss": 2.5, "train/gradient_norm": math.nan})
     metrics.show(10, "validation/1", Image.new("RGB", (40, 20), "red"))
     metrics.close()
@@ -30,7 +38,7 @@ def test_numbers_and_pictures_are_kept(tmp_path):
 def test_what_an_interrupted_run_drew_beyond_its_state_is_drawn_again(tmp_path):
     folder = RunFolder(tmp_path, "run")
     for first, value in ((0, 1.0), (10, 2.0)):
-        metrics = Metrics(folder, first)
+        metrics = Metrics(folder, LOG, first)
         for iteration in (10, 20) if first == 0 else (20,):
             metrics.write(iteration, {"train/loss": value})
         metrics.close()
@@ -58,7 +66,7 @@ class StandIn(SimpleNamespace):
 def test_weights_and_biases_is_told_too(tmp_path, monkeypatch):
     stand_in = StandIn()
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
-    metrics = Metrics(RunFolder(tmp_path, "my run"), 0, "words", {"lr": 1.0})
+    metrics = Metrics(RunFolder(tmp_path, "my run"), LOG, 0, "words", {"lr": 1.0})
     metrics.write(10, {"train/loss": 2.5})
     metrics.show(10, "validation/1", Image.new("RGB", (40, 20)))
     metrics.close()
@@ -75,4 +83,49 @@ def test_weights_and_biases_is_told_too(tmp_path, monkeypatch):
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingPackageError, match="pip install wandb"):
-        Metrics(RunFolder(tmp_path, "run"), 0, "words")
+        Metrics(RunFolder(tmp_path, "run"), LOG, 0, "words")
+
+
+@needs_full_device
+def test_a_full_disk_ends_no_run(tmp_path, capsys):
+    folder = RunFolder(tmp_path, "run")
+    folder.metrics.symlink_to(FULL)
+    metrics = Metrics(folder, RunLog())
+    for iteration in (1, 2):
+        metrics.write(iteration, {"train/loss": 2.5})
+    metrics.close()
+    told = capsys.readouterr().out
+    assert told.count(f"missing in {folder.metrics} from here on ([Errno 28] No space left") == 1
+    # The other place has them all.
+    board = EventAccumulator(str(folder.tensorboard)).Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [1, 2]
+
+
+# Its own thread fails, as it does on a full disk.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_tensorboard_that_can_not_write_ends_no_run(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    folder, told = RunFolder(tmp_path, "run"), []
+    metrics = Metrics(folder, told.append)
+    monkeypatch.setattr(RecordWriter, "write", full)
+    written = 0
+    while not told and written < 1000:
+        metrics.write(written, {"train/loss": 2.5})
+        written += 1
+        time.sleep(0.01)
+    metrics.show(written, "validation/1", Image.new("RGB", (40, 20)))
+    metrics.close()
+    assert len(told) == 1 and "missing in TensorBoard's events from here on" in told[0]
+    assert len(folder.metrics.read_text(encoding="utf-8").splitlines()) == written
+
+
+@needs_full_device
+def test_a_log_that_can_not_be_written_waits(tmp_path, capsys):
+    log = RunLog(FULL)
+    log("first")
+    log("second")
+    told = capsys.readouterr().out
+    assert told.count("/dev/full can't be written now") == 1
+    assert "first" in told and "second" in told

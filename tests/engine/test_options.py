@@ -6,16 +6,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models
 
-from engine.options import (
-    OptionError,
-    augmentation_settings,
-    check_against_checkpoint,
-    check_evaluation,
-    checkpoints_to_test,
-    loss_weights,
-    optimization,
-    training_config,
-)
+from engine.learning_options import augmentation_settings, loss_weights, optimization
+from engine.model_options import check_against_checkpoint, training_config
+from engine.option_error import OptionError
+from engine.reading_options import check_evaluation, checkpoints_to_test
 from models import preset_config
 from text import CHARSET_PRESETS
 from utils import REFUSED, build_parser, get_args
@@ -190,6 +184,22 @@ def test_no_augmentation_by_default_and_on_request():
 def test_choosing_groups_without_naming_one_is_refused():
     with pytest.raises(OptionError, match="--issel_aug needs a group: --process"):
         augmentation_settings(get_args("train_final_dist", [*TRAIN, "--issel_aug"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--intact_prob", "0.1"],
+            "--intact_prob is about augmentation, which none of --isrand_aug",
+        ),
+        (["--close_aug", "--augs_mag", "0"], "--augs_mag is about augmentation"),
+        (["--issel_aug", "--blur", "--augs_num", "2"], "--issel_aug takes every group"),
+    ],
+)
+def test_settings_of_no_augmentation_are_refused(arguments, message):
+    with pytest.raises(OptionError, match=message):
+        augmentation_settings(get_args("train_final_dist", TRAIN + arguments))
 
 
 def test_a_group_without_its_mode_is_refused():

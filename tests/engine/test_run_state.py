@@ -10,12 +10,13 @@ import torch
 
 from engine.distributed import Process
 from engine.optimization import Optimization
-from engine.options import OptionError, check_against_state, check_same_model
-from engine.progress import RunLog
+from engine.option_error import OptionError
+from engine.resume_options import check_against_state, check_same_model
 from engine.run_folder import RunFolder, RunFolderError
 from engine.run_state import RunState, find_state, plain_options, save_state
 from models import create_model
 from models.checkpoint import CheckpointError, load_model, save_checkpoint
+from progress import RunLog
 from train_final_dist import find_resumed
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))

@@ -10,7 +10,6 @@ from engine import validation as validation_module
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore
 from engine.metrics import Metrics
-from engine.progress import RunLog
 from engine.run_folder import RunFolder
 from engine.validation import Validation
 from label_filter import LabelFilter
@@ -18,6 +17,7 @@ from lmdb_file import DataError
 from lmdb_set import LmdbSet, open_evaluation_sets
 from models import config_codecs, create_model
 from models.checkpoint import load_checkpoint
+from progress import RunLog
 from text import Charset
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))
@@ -39,7 +39,7 @@ def make(data_tree, tmp_path, one_thread):
     model = create_model("acds_mgp_str_tiny", granularities=("char",))
     labels = LabelFilter(Charset(model.config.characters), 25, trainable=False)
     folder, log = RunFolder(tmp_path, "run"), Shown()
-    metrics = Metrics(folder)
+    metrics = Metrics(folder, log)
 
     def validation(**more):
         codecs = config_codecs(model.config)
@@ -146,6 +146,7 @@ def test_a_full_disk_leaves_the_old_best_good(make, monkeypatch):
     assert "could not be written" in validation.log.text and "Make room" in validation.log.text
     assert validation.folder.best.read_bytes() == before
     assert not validation.folder.iteration(6).exists()
+    assert validation.best_accuracy == -1.0  # what was not kept is not the one to beat
 
 
 def test_pictures_are_shown(make, monkeypatch):

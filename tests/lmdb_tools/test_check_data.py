@@ -269,7 +269,7 @@ def test_wrong_options(arguments, capsys):
 # Says when the first records are done, so that the test need not guess.
 INTERRUPTIBLE = """
 import signal, sys
-from engine.progress import Progress
+from progress import Progress
 from tools.check_data import main
 
 def update(self, count):

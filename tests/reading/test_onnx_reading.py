@@ -13,6 +13,7 @@ import pytest
 from models.checkpoint import CheckpointError, load_checkpoint
 from models.onnx_form import WINNER, confidence_name, ids_name, probabilities_name
 from reading import Reader, find_images
+from reading.images import model_input
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO_IMAGES = ROOT / "demo_imgs"
@@ -81,7 +82,7 @@ def test_the_graph_fuses_and_its_metadata_decode(model, onnx_file):
     session = onnxruntime.InferenceSession(str(onnx_file))
     reader = Reader(model, device="cpu", fast=False)
     files = find_images(DEMO_IMAGES)
-    pixels = np.stack([reader._pixels(file, None) for file in files])
+    pixels = np.stack([model_input(file, reader.config) for file in files])
     outputs = [o.name for o in session.get_outputs()]
     values = dict(zip(outputs, session.run(outputs, {"images": pixels}), strict=True))
     metadata = session.get_modelmeta().custom_metadata_map

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.benchmarks import benchmark_name
+from benchmarks import benchmark_name
 from engine.evaluation import SetScore
-from engine.progress import RunLog
 from engine.report import totals
+from progress import RunLog
 from scoring.evaluation_sets import EvaluationSets, content_hash
 from text import Charset
 from utils import get_args

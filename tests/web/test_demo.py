@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.options import OptionError, check_demo
+from engine.option_error import OptionError
+from engine.reading_options import check_demo
 from models import create_model
 from models.checkpoint import save_checkpoint
 from utils import get_args

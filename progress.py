@@ -3,17 +3,22 @@
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
 
 class RunLog:
-    """Prints lines and keeps them in a file; silent on all ranks but the first."""
+    """Prints lines and keeps them in a file; silent on all ranks but the first.
+
+    A disk that is full ends no work: the lines wait until there is room.
+    """
 
     def __init__(self, path: Path | None = None, enabled: bool = True):
         self.enabled = enabled
         self._path = path if enabled else None
         self._file = None
+        self._lines_wait = False
 
     def __call__(self, text: str = "") -> None:
         """Print a line (above a progress bar, where there is one)."""
@@ -25,8 +30,19 @@ class RunLog:
             if self._file is None:  # with the first line, so that a refused start leaves none
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("a", encoding="utf-8")
-            self._file.write(text + "\n")
-            self._file.flush()
+            self._keep(self._file, text)
+
+    def _keep(self, file: TextIO, text: str) -> None:
+        try:
+            file.write(text + "\n")
+            file.flush()
+        except OSError as error:
+            if not self._lines_wait:
+                shown = f"warning: {self._path} can't be written now ({error}). Make room."
+                tqdm.write(shown, file=sys.stdout)
+            self._lines_wait = True
+        else:
+            self._lines_wait = False
 
 
 class Progress:
