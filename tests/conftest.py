@@ -13,24 +13,23 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from engine.benchmarks import EIGHT
+from benchmarks import EIGHT
 from lmdb_set import close_environments
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def two_threads():
+    """As the recorded numbers had, whatever a tool that was run by the test before has set."""
     torch.set_num_threads(2)
 
 
 @pytest.fixture
-def one_thread():
+def one_thread(two_threads):
     """For small models: threads cost them more than they save, the more so beside another job."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

@@ -82,16 +82,48 @@ def test_losses_and_gradients(small, fixtures, batch):
     assert core_area_loss_.item() == pytest.approx(step["losses"]["mask_loss"], rel=1e-4)
     (char_loss + 0.5 * core_area_loss_).backward()
     for module, expected in step["grad_norms"].items():
-        squares = [
-            float(p.grad.square().sum())
-            for n, p in small.named_parameters()
-            if p.grad is not None and (n == module or n.startswith(module + "."))
-        ]
         # conv_class scales one row of the re-weighting, which the LayerNorm takes back.
-        wanted = pytest.approx(
-            expected, **({"abs": 1e-5} if module == "conv_class" else {"rel": 1e-3})
-        )
-        assert sum(squares) ** 0.5 == wanted, module
+        tolerance = {"abs": 1e-5} if module == "conv_class" else {"rel": 1e-3}
+        assert gradient_norm(small, module) == pytest.approx(expected, **tolerance), module
+
+
+def gradient_norm(model, module: str) -> float:
+    squares = [
+        float(p.grad.square().sum())
+        for n, p in model.named_parameters()
+        if p.grad is not None and (n == module or n.startswith(module + "."))
+    ]
+    return sum(squares) ** 0.5
+
+
+# Reference facts, 11: four digits of each.
+BASE_GRADIENT_NORMS = {
+    "cls_token": 0.07459,
+    "pos_embed": 0.1114,
+    "gated": 3.066,
+    "blocks.0": 6.05,
+    "blocks.6": 3.519,
+    "blocks.7": 3.186,
+    "blocks.8": 2.994,
+    "blocks.9": 2.914,
+    "norm": 0.0637,
+    "char_tokenLearner": 5.969,
+    "cnnBackbone": 135.4,
+    "conv1": 13.06,
+    "conv_fpn": 2.835,
+}
+
+
+def test_base_has_the_losses_and_gradients_of_the_facts(batch, reference):
+    model = reference.load_reference(create_model("acds_str_base")).train()
+    losses = {name: loss.mean for name, loss in model(*batch).items()}
+    assert losses["char_loss"].item() == pytest.approx(3.989568, rel=1e-4)
+    assert losses["core_area_loss"].item() == pytest.approx(1.861241, rel=1e-4)
+    (losses["char_loss"] + 0.5 * losses["core_area_loss"]).backward()
+    for module, expected in BASE_GRADIENT_NORMS.items():
+        assert gradient_norm(model, module) == pytest.approx(expected, rel=2e-3), module
+    del model, losses
+    gc.collect()
 
 
 def test_thirty_steps(small, fixtures, batch):

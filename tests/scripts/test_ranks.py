@@ -1,5 +1,6 @@
 """Several processes: the same training as one, and an end with an error where one is lost."""
 
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,21 @@ def start(command, port, rank=0, world_size=1):
     )
 
 
+# Metrics are written every few steps; here, after each.
+EVERY_STEP = """
+import engine.training
+import train_final_dist
+
+engine.training.METRICS_INTERVAL = 1
+train_final_dist.main()
+"""
+
+
+def losses_of(metrics: Path) -> list[float]:
+    lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+    return [line["train/loss"] for line in lines if "train/loss" in line]
+
+
 def test_two_ranks_and_accumulation_train_as_one(data_tree, tmp_path, free_port):
     model = ["--TransformerModel", "mgp_str_tiny_patch4_3_32_128", "--num_iter", 5]
     model += ["--batch_max_length", 6]
@@ -44,12 +60,16 @@ def test_two_ranks_and_accumulation_train_as_one(data_tree, tmp_path, free_port)
         "accumulated": (["--batch_size", 4, "--accumulate", 2], 1),
     }
     for name, (own, world_size) in ways.items():
-        command = ["train_final_dist.py", *options(data_tree, tmp_path / name, *model, *own)]
+        command = ["-c", EVERY_STEP, *options(data_tree, tmp_path / name, *model, *own)]
         port = free_port()
         ranks = [start(command, port, rank, world_size) for rank in range(world_size)]
         shown = [rank.communicate(timeout=280)[0] for rank in ranks]
         assert all(rank.returncode == 0 for rank in ranks), shown
         assert "8 a step" in shown[0]
+    losses = {name: losses_of(tmp_path / name / "run/metrics.jsonl") for name in ways}
+    for other in ("two", "accumulated"):
+        assert losses[other] == pytest.approx(losses["one"], rel=1e-4)
+    assert len(losses["one"]) == 5 and len(set(losses["one"])) == 5
     weights = {n: load_checkpoint(tmp_path / n / "run/iter_5.pth").state_dict for n in ways}
     first = load_checkpoint(tmp_path / "one/run/iter_5.pth").state_dict
     for other in ("two", "accumulated"):

@@ -1,12 +1,18 @@
-"""Every command of the README and of data/README.md runs as it is written."""
+"""Every command of the README and of data/README.md runs as it is written.
+
+Those of data/README.md that need a set's own files are only parsed.
+"""
 
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+
+from tools import check_data, edit_lmdb, prepare_data
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a test does not run: set-up by make, what needs several machines, and what serves until
@@ -14,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_HERE = ("make ", "torchrun --nnodes=2", "python3 demo.py --web")
 
 
-def commands(file: str) -> list[str]:
+def commands(file: str, kind: str = "bash") -> list[str]:
     text = (ROOT / file).read_text(encoding="utf-8")
-    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    blocks = re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line.strip() and not line.startswith(NOT_HERE)]
 
@@ -46,6 +52,7 @@ def shortened(command: str, place: Path) -> str:
 
 
 ALL = commands("README.md") + commands("data/README.md")
+OF_DATA = commands("data/README.md", "sh")
 
 
 def test_there_are_commands():
@@ -56,6 +63,32 @@ def test_there_are_commands():
 @pytest.mark.parametrize("number", range(len(ALL)), ids=lambda n: ALL[n][:60])
 def test_command(run, tmp_path, number):
     run(shortened(ALL[number], tmp_path))
+
+
+# They need what the authors of the sets give out; tests/converters runs each kind on its layout.
+@pytest.mark.parametrize("command", [c for c in OF_DATA if "prepare_data.py" in c])
+def test_a_source_s_command_is_understood(command):
+    prepare_data.get_args(shlex.split(command)[2:])
+
+
+def test_lmdbs_are_made_checked_and_edited(place_with_data, tmp_path, monkeypatch, capsys):
+    shutil.copytree(place_with_data / "data", tmp_path / "data")
+    shutil.copytree(place_with_data / "my_words", tmp_path / "my_words")
+    with (tmp_path / "my_words/gt.txt").open("a", encoding="utf-8") as truth:
+        truth.write("one.png\tone\n" * 20)  # enough to be split
+    monkeypatch.chdir(tmp_path)
+    (from_folder,) = (c for c in OF_DATA if "prepare_data.py folder" in c)
+    editing = [c for c in OF_DATA if "edit_lmdb.py" in c]
+    (check,) = (c for c in OF_DATA if "check_data.py" in c)
+    assert prepare_data.main(shlex.split(from_folder)[2:]) == 0
+    for command in editing:
+        assert edit_lmdb.main(shlex.split(command)[2:]) == 0, command
+    made = {"data/training/both", "mine_split/train", "data/training/ST_10", "my_folder"}
+    assert all((tmp_path / name).is_dir() for name in made)
+    # The small sets of this test are copies of one another, which must not go unseen.
+    assert check_data.main(shlex.split(check)[2:]) == 1
+    assert "trained on" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
 
 
 def test_training_leaves_what_the_readme_says(run, tmp_path):

@@ -43,7 +43,7 @@ def test_two_processes_find_what_one_does(outputs):
             assert b["measures"]["fused"]["images"] == 4  # of which none counts twice
             assert a["by_length"] == b["by_length"]
             assert a["measures"]["fused"]["mean_confidence"] == pytest.approx(
-                b["measures"]["fused"]["mean_confidence"], abs=1e-5
+                b["measures"]["fused"]["mean_confidence"], abs=1e-6
             )
     assert one["comparisons"] == two["comparisons"]
 

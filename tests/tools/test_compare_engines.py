@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,8 @@ def test_engines_read_the_same_words(words, tmp_path):
     engines = ["ours", "ours_bf16"]
     if shutil.which("tesseract"):
         engines.append("tesseract")
+    if find_spec("rapidocr"):
+        engines.append("rapidocr")
     arguments = ["--data", words, "--model_dir", tmp_path / "model.pth", "--engines", *engines]
     ran = compare(*arguments, "--rounds", "1", "--json", tmp_path / "rows.json")
     assert ran.returncode == 0, ran.stderr
@@ -66,9 +69,9 @@ def test_engines_read_the_same_words(words, tmp_path):
     assert len(rows) == len(engines)
     assert all(row["images_per_s"] > 0 for row in rows)
     assert [rows[0]["accuracy"][name] for name in WORDS] == [0, 0]
-    if "tesseract" in engines:
-        assert rows[-1]["engine"].startswith("tesseract")
-        assert rows[-1]["accuracy"] == {"one": 100, "two": 100}
+    for name, row in zip(engines[2:], rows[2:], strict=True):
+        assert row["engine"].startswith(name)
+        assert row["accuracy"] == {"one": 100, "two": 100}
 
 
 def test_a_missing_engine_is_told(words):
