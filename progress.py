@@ -1,48 +1,56 @@
 """What a long job says: a bar on a terminal, a line now and then otherwise; and its log file."""
 
+import errno
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
+
+from whole_file import append_whole
 
 
 class RunLog:
     """Prints lines and keeps them in a file; silent on all ranks but the first.
 
-    A disk that is full ends no work: the lines wait until there is room.
+    Lines that the file does not take, as on a full disk, wait until it does; the work goes on.
     """
 
     def __init__(self, path: Path | None = None, enabled: bool = True):
         self.enabled = enabled
         self._path = path if enabled else None
-        self._file = None
-        self._lines_wait = False
+        self._waiting = ""
+        self._told = False
 
     def __call__(self, text: str = "") -> None:
         """Print a line (above a progress bar, where there is one)."""
         if not self.enabled:
             return
+        _print(text)
+        if self._path is not None:
+            self._keep(self._path, text)
+
+    def _keep(self, path: Path, text: str) -> None:
+        self._waiting += text + "\n"
+        try:
+            # With the first line, so that a refused start leaves none.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            append_whole(path, self._waiting)
+        except OSError as error:
+            if not self._told:
+                _print(f"warning: {path} can't be written now ({error}); its lines wait.")
+            self._told = True
+        else:
+            self._waiting, self._told = "", False
+
+
+def _print(text: str) -> None:
+    try:
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
-        if self._path is not None:
-            if self._file is None:  # with the first line, so that a refused start leaves none
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("a", encoding="utf-8")
-            self._keep(self._file, text)
-
-    def _keep(self, file: TextIO, text: str) -> None:
-        try:
-            file.write(text + "\n")
-            file.flush()
-        except OSError as error:
-            if not self._lines_wait:
-                shown = f"warning: {self._path} can't be written now ({error}). Make room."
-                tqdm.write(shown, file=sys.stdout)
-            self._lines_wait = True
-        else:
-            self._lines_wait = False
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # the output may go to a file, too
+            raise
 
 
 class Progress:

@@ -160,6 +160,8 @@ def train(options: Namespace, process: Process) -> None:
                 f"stopped by {trainer.stopped}; the same command with --resume auto goes on from "
                 "here"
             )
+        elif best < 0:
+            log(f"done; no weights were kept as the best ones, those of validations: {folder.path}")
         else:
             log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
 

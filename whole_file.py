@@ -1,8 +1,8 @@
-"""A file that is written whole or not at all: beside, synced, then renamed."""
+"""Files that are written whole or not at all, and lines that are added whole or not at all."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,3 +25,22 @@ def whole_file(path: Path, suffix: str = ".partial") -> Iterator[BinaryIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def append_whole(path: Path, text: str) -> None:
+    """Add text to the end of a file, as UTF-8.
+
+    Raises:
+        OSError: it can't be written, as on a full disk; the file is as it was.
+
+    """
+    data = text.encode()
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            with suppress(OSError):  # a device has no length
+                file.truncate(before)
+            raise

@@ -12,6 +12,7 @@ from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation
 from engine.distributed import Process
 from lmdb_file import DataError
 from models import Outputs
+from progress import RunLog
 from text import CHARSET_PRESETS, Charset, Codec, fuse
 
 
@@ -99,6 +100,15 @@ def merge_scores(name: str, scores: Sequence[SetScore]) -> SetScore:
         sum(s.beyond_limit for s in scores),
         tuple(word for s in scores for word in s.words),
     )
+
+
+def readable(scores: Sequence[SetScore], log: RunLog) -> list[SetScore]:
+    """Scores of sets of which an image could be read; those of the others are no zeros."""
+    for score in scores:
+        if not score.images:
+            reason = next(iter(score.unreadable_lines), "on another rank")
+            log(f"warning: {score.name} is left out: none of its images could be read ({reason})")
+    return [score for score in scores if score.images]
 
 
 # What the presets mean, where they are scored in.

@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from engine.run_folder import RunFolder
 from progress import RunLog
+from whole_file import append_whole
 
 # Its writer does not recover from an error; the events of a resumed run go on.
 TENSORBOARD = "TensorBoard's events"
@@ -24,7 +25,7 @@ class MissingPackageError(RuntimeError):
 class Metrics:
     """Writes numbers and pictures of a run.
 
-    What can't be written, on a full disk, is told once and ends no run.
+    What the folder does not take, as on a full disk, is told once and ends no run.
 
     Args:
         folder: of the run.
@@ -56,8 +57,8 @@ class Metrics:
         """Numbers by name."""
         # JSON knows no NaN.
         known = {name: value if math.isfinite(value) else None for name, value in found.items()}
-        with self._spared(str(self._lines)), self._lines.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"iteration": iteration, **known}) + "\n")
+        with self._spared(str(self._lines)):
+            append_whole(self._lines, json.dumps({"iteration": iteration, **known}) + "\n")
         with self._spared(TENSORBOARD):
             for name, value in found.items():
                 self._board.add_scalar(name, value, iteration)
@@ -87,7 +88,7 @@ class Metrics:
         except OSError as error:
             if place not in self._told:
                 self._told.add(place)
-                self._log(f"warning: numbers are missing in {place} from here on ({error}).")
+                self._log(f"warning: {place} can't be written ({error}), and will lack numbers")
 
 
 def _start_wandb(folder: RunFolder, project: str, options: Mapping[str, Any]):

@@ -15,7 +15,7 @@ class Total:
     Attributes:
         name: six sets, eight sets, a benchmark of several sets, or all.
         sets: names that went in.
-        missing: names that belong in, but were not found, or no image of them could be read.
+        missing: names that belong in, but were not found.
         images: of all.
         weighted, mean: percent, by column.
 
@@ -31,9 +31,8 @@ class Total:
 
 def totals(scores: Sequence[SetScore]) -> list[Total]:
     """Totals over the six, the eight and the benchmarks of several sets, as far as they were found;
-    where none was, over all sets. A set of which no image could be read is none that was found."""
-    readable = [s for s in scores if s.images]
-    by_name = {s.name: s for s in readable}
+    where none was, over all sets."""
+    by_name = {s.name: s for s in scores}
     result: list[Total] = []
     for name, benchmarks in TOTALS:
         found = [by_name[b.name] for b in benchmarks if b.name in by_name]
@@ -42,8 +41,8 @@ def totals(scores: Sequence[SetScore]) -> list[Total]:
         same = benchmarks is EIGHT and result and len(found) == len(result[0].sets)
         if found and not same:
             result.append(_total(name, found, missing))
-    if not result and len(readable) > 1:
-        result.append(_total("all sets", readable, ()))
+    if not result and len(scores) > 1:
+        result.append(_total("all sets", scores, ()))
     return result
 
 
@@ -64,12 +63,7 @@ def table(scores: Sequence[SetScore]) -> str:
     """Markdown table of the sets and the totals, with what a reader must know about them."""
     names = list(scores[0].correct)
     rows = [
-        [
-            s.name,
-            f"{s.images:,}",
-            *(f"{s.accuracy(n):.2f}" if s.images else "none" for n in names),
-            f"{s.seconds:.1f}",
-        ]
+        [s.name, f"{s.images:,}", *(f"{s.accuracy(n):.2f}" for n in names), f"{s.seconds:.1f}"]
         for s in scores
     ]
     summed = totals(scores)
@@ -98,7 +92,11 @@ def stand_in_warning(scores: Sequence[SetScore]) -> str | None:
 
 def notes(scores: Sequence[SetScore]) -> list[str]:
     """What a reader of the scores must know, a line each."""
-    missing = [f"{t.name}: not found: {', '.join(t.missing)}" for t in totals(scores) if t.missing]
+    missing = [
+        f"{t.name}: not found or unreadable: {', '.join(t.missing)}"
+        for t in totals(scores)
+        if t.missing
+    ]
     return [note for s in scores for note in _notes(s)] + missing
 
 
@@ -145,7 +143,7 @@ def as_json(scores: Sequence[SetScore]) -> dict[str, Any]:
                 "name": s.name,
                 "images": s.images,
                 "correct": s.correct,
-                "accuracy": {n: s.accuracy(n) if s.images else None for n in s.correct},
+                "accuracy": {n: s.accuracy(n) for n in s.correct},
                 "unreadable": s.unreadable,
                 "beyond_limit": s.beyond_limit,
                 "seconds": s.seconds,

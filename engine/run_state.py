@@ -29,7 +29,7 @@ class RunState:
         streams: for each source its `name`, its `identity` (number of records, or a digest of a
             rendered stream), and how many images all ranks `consumed` of it; what a loader had made
             ahead doesn't count.
-        best_accuracy: of the validations so far, in percent; -1 before the first.
+        best_accuracy: of the best weights that were kept, in percent; -1 where none were.
         history: (iteration, accuracy by granularity and fused) of every validation.
         passed_over: how often a record could not be used, on all ranks.
         skipped: steps whose loss or gradient was no finite number.

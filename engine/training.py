@@ -28,6 +28,7 @@ from engine.weight_average import WeightAverage
 from lmdb_file import DataError
 from progress import Progress, RunLog
 from text import Codec
+from whole_file import append_whole
 
 PASSED_OVER_SHOWN = 20
 METRICS_INTERVAL = 10  # iterations
@@ -250,11 +251,11 @@ class Trainer:
         }
         cause = f"loss {result.total}, gradient norm {result.gradient_norm}"
         try:
-            with file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(found) + "\n")
+            append_whole(file, json.dumps(found) + "\n")
+            told = f"its records: {file}"
         except OSError as error:
-            self.log(f"warning: the next step's records could not be written to {file} ({error})")
-        self.log(f"warning: step {iteration:,} skipped ({cause}); its records: {file}")
+            told = f"its records could not be written to {file}: {error}"
+        self.log(f"warning: step {iteration:,} skipped ({cause}); {told}")
         if self._skipped_in_a_row >= self.plan.most_skipped:
             rate = self._step.optimizer.param_groups[0]["lr"]
             raise NonFiniteLossError(

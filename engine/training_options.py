@@ -317,7 +317,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--augs_num",
         type=positive,
         default=AUGMENTATION_DEFAULTS["augs_num"],
-        help="operations an image, of all modes but --issel_aug (default: 3)",
+        help="operations an image, of all modes but --issel_aug (default: %(default)s)",
     )
     group.add_argument(
         "--augs_mag",
@@ -330,7 +330,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--intact_prob",
         type=share_or_none,
         default=AUGMENTATION_DEFAULTS["intact_prob"],
-        help="share of images left as they are, 0 to 1 (default: 0.5)",
+        help="share of images left as they are, 0 to 1 (default: %(default)s)",
     )
     for name in GROUPS:
         group.add_argument(

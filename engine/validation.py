@@ -9,7 +9,7 @@ from PIL import Image
 from attention_pictures import attention_picture
 from dataset import RecordSet
 from engine.distributed import Process
-from engine.evaluation import Evaluator, SetScore, merge_scores
+from engine.evaluation import Evaluator, SetScore, merge_scores, readable
 from engine.metrics import Metrics
 from engine.report import table
 from engine.run_folder import RunFolder
@@ -37,7 +37,7 @@ class Validation:
         state: to go on from; None starts anew.
 
     Attributes:
-        best_accuracy: of the validations so far, in percent; -1 before the first.
+        best_accuracy: of the best weights that were kept, in percent; -1 where none were.
         history: (iteration, accuracy in percent by granularity and fused) of every validation.
 
     """
@@ -77,9 +77,10 @@ class Validation:
             # Without its hardest set, any model would be the best.
             found = max(accuracy.values())
             best = len(scores) == len(self.sets) and found > self.best_accuracy
-            kept = self._keep(iteration, scores, accuracy, best)
-            # All ranks go by what the first one could write.
-            if self.process.total(torch.tensor(int(best and kept), device=self.process.device)):
+            kept = self._keep(iteration, scores, accuracy, best)  # on the first rank
+            # All ranks go by what the first one found and could write.
+            best = self.process.total(torch.tensor(int(kept), device=self.process.device)) > 0
+            if best:
                 self.best_accuracy = found
         else:
             self.log("warning: no validation set could be read: the weights are kept unscored")
@@ -99,14 +100,8 @@ class Validation:
             except DataError as error:
                 self.log(f"warning: {name} could not be scored and is left out: {error}")
                 continue
-            if score.images or not score.unreadable:
-                scores.append(score)
-            else:
-                reason = next(iter(score.unreadable_lines), "on another rank")
-                self.log(
-                    f"warning: {name} is left out: none of its images could be read ({reason})"
-                )
-        return scores
+            scores.append(score)
+        return readable(scores, self.log)
 
     def _keep(
         self,
@@ -115,7 +110,7 @@ class Validation:
         accuracy: Mapping[str, float],
         best: bool,
     ) -> bool:
-        """Say what was found, and write the weights; the first rank does, and tells if it could."""
+        """On the first rank, say what was found, write the weights; whether as the best ones."""
         if not self.process.is_main:
             return False
         if scores:
@@ -138,7 +133,7 @@ class Validation:
             return False
         if best:
             self.log(f"best so far ({max(accuracy.values()):.2f}%): {self.folder.best}")
-        return True
+        return best
 
     @cached_property
     def _reader(self) -> Reader:

@@ -10,12 +10,20 @@ from torch import nn
 
 from dataset import ImageFormat, RecordSet
 from engine.distributed import Process
-from engine.evaluation import Evaluator, SetScore, merge_scores, protocol_line, scoring_charset
+from engine.evaluation import (
+    Evaluator,
+    SetScore,
+    merge_scores,
+    protocol_line,
+    readable,
+    scoring_charset,
+)
 from engine.flops import count_flops
 from engine.model_options import check_against_checkpoint
 from engine.option_error import OptionError
 from engine.report import table
 from engine.run_folder import device_line
+from lmdb_file import DataError
 from models import config_codecs
 from models.checkpoint import load_model
 from progress import Progress, RunLog
@@ -106,6 +114,9 @@ class Scorer:
         progress = Progress(sum(map(len, sets.values())), "test", self._log, unit="images")
         scores = [evaluator(name, opened, progress.update) for name, opened in sets.items()]
         progress.close()
+        scores = readable(scores, self._log)
+        if not scores:
+            raise DataError(f"No image of {', '.join(sets)} could be read.")
         if options.benchmark_all_eval:
             return scores
         return [merge_scores(Path(options.eval_data).name, scores)]

@@ -52,7 +52,7 @@ class Summary:
         scored: the charset they were compared in.
         limit: most characters that the model can read.
         scores: of the sets; their words may be left out to save memory.
-        sets: statistics of those that have images.
+        sets: statistics of each.
         totals: six sets, eight sets, …
         once: statistics of all images, those that two sets share counted once.
 
@@ -92,7 +92,7 @@ def summarize(
         scored,
         limit,
         scores,
-        [_summary(s.name, s.words, columns) for s in scores if s.words],
+        [_summary(s.name, s.words, columns) for s in scores],
         [_total(total, scores, columns) for total in totals(scores)],
         _summary(EACH_IMAGE_ONCE, once, columns) if once else None,
     )
@@ -110,10 +110,7 @@ def _summary(name: str, words: Sequence, columns: Sequence[str]) -> SetSummary:
 
 
 def _total(total: Total, scores: Sequence[SetScore], columns: Sequence[str]) -> TotalSummary:
-    used = [s for s in scores if s.name in total.sets and s.images]
-    if not used:
-        nothing = dict.fromkeys(columns, Interval(0.0, 0.0))
-        return TotalSummary(total, nothing, nothing)
+    used = [s for s in scores if s.name in total.sets]
     return TotalSummary(
         total,
         {c: accuracy_interval(counts(used, c)) for c in columns},

@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def two_threads_for_fixtures():
+    torch.set_num_threads(2)
+
+
 @pytest.fixture(autouse=True)
 def two_threads():
     """As the recorded numbers had, whatever a tool that was run by the test before has set."""
@@ -30,6 +35,8 @@ def two_threads():
 def one_thread(two_threads):
     """For small models: threads cost them more than they save, the more so beside another job."""
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

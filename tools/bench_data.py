@@ -32,6 +32,7 @@ from torchvision.transforms import v2 as transforms
 from argument_types import above_zero, positive
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, collate
+from engine.learning_options import AUGMENTATION_DEFAULTS
 from engine.report import markdown
 from label_filter import LabelFilter
 from lmdb_file import DataError
@@ -47,7 +48,7 @@ from text import Charset
 
 BATCH = 100
 FORMAT = ImageFormat()
-INTACT = 0.5  # the default of --intact_prob, and --augs_num is 3
+INTACT = AUGMENTATION_DEFAULTS["intact_prob"]
 UNAUGMENTED = "collate without randaug"
 Work = Callable[[Sequence[int]], Any]
 

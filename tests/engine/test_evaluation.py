@@ -141,20 +141,8 @@ def test_the_table_says_what_a_reader_must_know():
     assert "SVT: 6" not in text
     assert "note: SVTP: 640 images instead of 645" in text
     assert "note: CUTE80: 2 unreadable image(s) left out" in text
-    assert "note: six sets: not found: IIIT5k_3000" in text
+    assert "note: six sets: not found or unreadable: IIIT5k_3000" in text
     assert "| SVTP " in text and " 50.00 |" in text
-
-
-def test_a_set_that_could_not_be_read_is_no_score_of_0():
-    scores = [made("SVT", 10, 5), made("SVTP", 10, 10), made("CUTE80", 0, 0, unreadable=288)]
-    (six,) = totals(scores)
-    assert six.mean["char"] == 75.0 and "CUTE80" in six.missing
-    (row,) = (line for line in table(scores).splitlines() if line.startswith("| CUTE80"))
-    assert row.count("none") == 2 and "0.00" not in row
-    assert as_json(scores)["sets"][2]["accuracy"] == {"char": None, "fused": None}
-    (every,) = totals([made("a", 2, 1), made("b", 2, 2), made("c", 0, 0, unreadable=3)])
-    assert every.sets == ("a", "b")
-    assert totals([made("a", 0, 0, unreadable=1), made("b", 0, 0, unreadable=3)]) == []
 
 
 def test_merged_sets_count_as_one():

@@ -9,6 +9,14 @@ import pytest
 from engine.stopping import StopRequest
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Python's own handling, which a shell may have switched off for jobs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_second_signal_acts_at_once():
     before = signal.getsignal(signal.SIGINT)
     with StopRequest() as request:

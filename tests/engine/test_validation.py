@@ -149,6 +149,17 @@ def test_a_full_disk_leaves_the_old_best_good(make, monkeypatch):
     assert validation.best_accuracy == -1.0  # what was not kept is not the one to beat
 
 
+def test_other_ranks_go_by_what_the_first_one_kept(make, monkeypatch):
+    validation = make()
+    validation.process = Process(1, 1, 1, torch.device("cpu"))
+    kept = [0, 1]
+    monkeypatch.setattr(Process, "total", lambda _, v: v if v.dim() else torch.tensor(kept.pop(0)))
+    validation(5)
+    assert validation.best_accuracy == -1.0 and len(validation.history) == 1
+    validation(6)
+    assert validation.best_accuracy >= 0 and not kept
+
+
 def test_pictures_are_shown(make, monkeypatch):
     shown = []
     validation = make()

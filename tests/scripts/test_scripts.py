@@ -231,6 +231,21 @@ def test_testing_a_folder_of_checkpoints_ranks_them(run, tmp_path):
     assert "iter_5.pth" in ranking and "iter_10.pth" in ranking
 
 
+def test_a_set_that_cannot_be_read_is_no_score_of_0(run, tmp_path, make_lmdb, encode_image):
+    make_lmdb(tmp_path / "sets/SVT", [(b"no image", "word")])
+    make_lmdb(tmp_path / "sets/SVTP", [(encode_image("one"), "one")])
+    test = "python3 test_final.py --model_dir best_accuracy.pth --benchmark_all_eval --workers 0"
+    shown = run(f"{test} --eval_data {tmp_path}/sets --json {tmp_path}/scores.json").stdout
+    assert "SVT is left out: none of its images could be read" in shown
+    assert "not found or unreadable: IIIT5k_3000, SVT," in shown
+    (only,) = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))[
+        "checkpoints"
+    ].values()
+    assert [one["name"] for one in only["sets"]] == ["SVTP"]
+    done = run(f"{test} --eval_data {tmp_path}/sets/SVT", ok=False)
+    assert done.returncode == 2 and "No image of " in done.stderr
+
+
 def test_stand_ins_are_announced_above_the_table(run, tmp_path, make_lmdb, encode_image):
     make_lmdb(tmp_path / "evaluation" / "SVT", [(encode_image("a"), "a")], stand_in=b'{"x": 1}')
     done = run(
