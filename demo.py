@@ -18,9 +18,8 @@ from engine.model_options import check_against_checkpoint
 from engine.reading_options import check_demo
 from engine.report import markdown
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
+from reading.images import SAMPLES
 from utils import fail, get_args
-
-SAMPLES = Path(__file__).parent / "demo_imgs"
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path, Reading]:

@@ -12,6 +12,8 @@ from engine.model_options import check_against_checkpoint
 from engine.option_error import OptionError
 from models.checkpoint import load_model
 from reading import Reader, Reading, UnreadableImageError, find_images
+from reading.images import SAMPLES
+from reading.weights import find_weights
 from utils import fail, get_args
 
 MOST_SHOWN = 5
@@ -53,9 +55,10 @@ def export(options: Namespace) -> None:
                 f"--{name} {target}: its name must end with {FORMS[name].suffix}, by which it is "
                 "known when it is loaded."
             )
-    model = load_model(options.model_dir, options.imgH, options.imgW, options.PAD)
+    model = load_model(find_weights(options.model_dir), options.imgH, options.imgW, options.PAD)
     check_against_checkpoint(options, model.config)
-    images = find_images(options.images)
+    source = options.images or SAMPLES
+    images = find_images(source)
     plain = Reader(model, "cpu", options.batch_size, fast=False)
     images = readable(images, plain(images, keep_errors=True))
     expected = plain(images)
@@ -77,7 +80,7 @@ def export(options: Namespace) -> None:
                 )
         print(
             f"{form.name}: {target}, {megabytes(target):.1f} MB; reads the {agreement.images} "
-            f"words of {options.images} as the checkpoint does, confidences within "
+            f"words of {source} as the checkpoint does, confidences within "
             f"{agreement.largest:.0e}"
         )
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 EIGHT_BIT = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"))
 
@@ -17,10 +17,18 @@ class UnreadableImageError(ValueError):
     """Bytes that are no image, or one that must not be decoded; the message says why."""
 
 
-def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image.Image:
+def decode_image(
+    source: bytes | Path | Image.Image, channels: int = 3, as_shown: bool = False
+) -> Image.Image:
     """Decode to RGB (3 channels) or grey (1); what is decoded already is brought to that.
 
     Of an animation, it is the first picture; of 16 bits a channel, the upper 8.
+
+    Args:
+        source: encoded bytes, a file, or an image.
+        channels: 3 or 1.
+        as_shown: as a viewer shows it: turned as a camera's note says (EXIF), and transparency on
+            white. Data sets are read without, as the reference reads them.
 
     Raises:
         UnreadableImageError: not an image, truncated, empty, of a kind that has no defined look,
@@ -29,15 +37,20 @@ def decode_image(source: bytes | Path | Image.Image, channels: int = 3) -> Image
     """
     if isinstance(source, Image.Image):
         with _refused_in_words(source):
-            return _in_mode(source, channels)
+            return _in_mode(source, channels, as_shown)
     with open_image(source) as image:
-        return _in_mode(image, channels)
+        return _in_mode(image, channels, as_shown)
 
 
-def _in_mode(image: Image.Image, channels: int) -> Image.Image:
+def _in_mode(image: Image.Image, channels: int, as_shown: bool) -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"it has no pixels ({image.width}x{image.height})")
     image = image if image.mode in EIGHT_BIT else _to_eight_bit(image)
+    if as_shown:
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("RGB" if channels == 3 else "L")
 
 

@@ -255,7 +255,9 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--markdown", help="also write the tables to this file (default: no)")
     group.add_argument(
-        "--csv", help="also write every figure to this file, a line each (default: no)"
+        "--csv",
+        help="also write the figures of every set, total and granularity to this file, a line each "
+        "(default: no)",
     )
     group.add_argument("--json", help="also write the JSON of --results to this file (default: no)")
     group.add_argument(
@@ -320,9 +322,8 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--images",
-        default="demo_imgs",
         help="an image, a folder, or a glob in quotes, on which every form must read as the "
-        "checkpoint does (default: demo_imgs)",
+        "checkpoint does (default: demo_imgs of this repository)",
     )
     group.add_argument(
         "--batch_size", type=positive, default=32, help="images a batch (default: 32)"

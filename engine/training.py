@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from char_boxes import DISAGREE
 from dataset import Batch, TrainingDataset, surviving_batches
 from engine.distributed import Process
 from engine.evaluation import to_device
@@ -106,7 +107,7 @@ class Trainer:
         self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
         self._options = plain_options(options or {})
         self.stopped: str | None = None
-        self.passed_over = 0
+        self.passed_over = self._disagreeing = 0
         self.skipped = state.skipped if state else 0
         self._skipped_in_a_row = 0
         self._passed_over_before = state.passed_over if state else 0
@@ -316,12 +317,18 @@ class Trainer:
     def _report_passed_over(self, lines: Sequence[str]) -> None:
         for line in lines:
             self.passed_over += 1
+            self._disagreeing += DISAGREE in line
             if self.passed_over <= PASSED_OVER_SHOWN:
                 self.log(f"passed over: {line}")
 
     def _validate(self, iteration: int, at_end: bool) -> None:
         self.process.share_buffers(self.model)
         self.validation(iteration, at_end)
+        if self.passed_over:
+            self.log(
+                f"{self.passed_over:,} times a record was passed over so far, "
+                f"{self._disagreeing:,} of them as {DISAGREE} (on this rank, in this start)"
+            )
         unlearnable = {n: getattr(c, "unlearnable", 0) for n, c in self.codecs.items()}
         for name, count in unlearnable.items():
             if count:
@@ -338,5 +345,6 @@ class Trainer:
             "train/data_wait_share": meter.data_wait_share,
             "train/loop_share": meter.loop_share,
             "train/skipped_steps": self.skipped,
+            "train/passed_over": self._passed_over_before + self.passed_over,
         }
         self._metrics.write(iteration, found)

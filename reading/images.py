@@ -12,11 +12,15 @@ from preprocessing import UnreadableImageError, decode_image, preprocess
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
+SAMPLES = Path(__file__).resolve().parents[1] / "demo_imgs"  # that come with the repository
+
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 
 def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
-    """Any accepted kind of image as a Pillow image, RGB or grey.
+    """Any accepted kind of image as a Pillow image, RGB or grey, as a viewer shows it.
+
+    What a camera notes of its orientation is followed, and transparency lies on white.
 
     Args:
         image: a path, encoded bytes, a Pillow image of any mode, or an array uint8 [H, W, 3] in
@@ -35,14 +39,14 @@ def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
             )
         return decode_image(Image.fromarray(image), channels)
     if isinstance(image, bytes | Image.Image):
-        return decode_image(image, channels)
+        return decode_image(image, channels, as_shown=True)
     if not isinstance(image, str | Path):
         raise UnreadableImageError(
             f"a {type(image).__name__} is no image; give a path, encoded bytes, a Pillow image, or "
             "an RGB array uint8 [H, W, 3]"
         )
     try:
-        return decode_image(Path(image), channels)
+        return decode_image(Path(image), channels, as_shown=True)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{image}: {error}") from None
 

@@ -32,12 +32,15 @@ class Reader:
         model: a recognizer, or an exported one (`reading.onnx_recognition.OnnxRecognition`), which
             has only the batch size to be set here.
         device: cuda or cpu; None takes a GPU where there is one.
-        batch_size: images a batch.
+        batch_size: images a batch, 1 or more.
         dtype: torch.float32, or torch.bfloat16 for speed; None for float32.
         fast: read by the fast path, which reads as the model does up to rounding (see
             `models.reading_path`); the model itself is used where maps are asked for.
         compiled: compile the fast path with torch.compile; the first images then take a minute or
             so, and on GPUs the others less.
+
+    Raises:
+        ValueError: a device or setting that there is not.
 
     Attributes:
         recognition: what computes.
@@ -55,6 +58,8 @@ class Reader:
         fast: bool = True,
         compiled: bool = False,
     ):
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number, 1 or more, not {batch_size!r}.")
         self.config = model.config
         self.codecs = config_codecs(self.config)
         if isinstance(model, OnnxRecognition):
@@ -93,7 +98,7 @@ class Reader:
 
         Raises:
             CheckpointError: a file that is missing, damaged, hostile, or of another project.
-            ValueError: a device or setting that the form has not.
+            ValueError: a device or setting that the form has not, or sizes other than its own.
 
         """
         path = find_weights(name_or_path)
@@ -104,13 +109,26 @@ class Reader:
                         "dtype, fast and compiled are no settings of an ONNX file, which computes "
                         "as it was exported; leave them out, or load the checkpoint."
                     )
-                return cls(OnnxRecognition(path, device), batch_size=batch_size)
-            from models.checkpoint import load_model  # imported here, as torch is above
+                reader = cls(OnnxRecognition(path, device), batch_size=batch_size)
+            else:
+                from models.checkpoint import load_model  # imported here, as torch is above
 
-            model = load_model(path, image_height, image_width, keep_ratio)
-            return cls(model, device, batch_size, dtype, fast, compiled)
+                model = load_model(path, image_height, image_width, keep_ratio)
+                reader = cls(model, device, batch_size, dtype, fast, compiled)
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
+        asked = {
+            "image_height": image_height,
+            "image_width": image_width,
+            "keep_ratio": keep_ratio,
+        }
+        for name, value in asked.items():
+            own = getattr(reader.config, name)
+            if value not in (None, own):
+                raise ValueError(
+                    f"{name} {value} was asked for, but {path} reads with {own}; leave it out."
+                )
+        return reader
 
     def __call__(
         self,

@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from engine.evaluation import SetScore
 from engine.report import as_json
 from scoring.statistics import Interval
 from scoring.summary import Summary
@@ -53,8 +54,14 @@ def _statistics(one) -> dict[str, Any]:
     }
 
 
-def as_csv(summaries: Sequence[Summary]) -> str:
-    """A line for each checkpoint, set or total, and granularity or fused."""
+def as_csv(summaries: Sequence[Summary], scores_by_path: Mapping[str, Sequence[SetScore]]) -> str:
+    """A line for each checkpoint, set or total, and granularity or fused.
+
+    Args:
+        summaries: of the checkpoints that are told of in full.
+        scores_by_path: of all; those of the others have no more than their accuracies.
+
+    """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, HEADER, restval="")
     writer.writeheader()
@@ -62,6 +69,14 @@ def as_csv(summaries: Sequence[Summary]) -> str:
         for row in _rows(summary):
             first = {"checkpoint": summary.path, "protocol": summary.scored.name}
             writer.writerow(first | row)
+    told = {summary.path for summary in summaries}
+    for path, scores in scores_by_path.items():
+        for score in scores if path not in told else ():
+            for column, correct in score.correct.items():
+                named = {"checkpoint": path, "protocol": summaries[0].scored.name}
+                figures = {"images": score.images, "accuracy": score.accuracy(column)}
+                counted = {"set": score.name, "reading": column, "correct": correct}
+                writer.writerow(named | counted | figures)
     return stream.getvalue()
 
 

@@ -61,7 +61,7 @@ def write_files(findings: Findings, options: Namespace, place: Path) -> list[Pat
     if options.markdown:
         written[Path(options.markdown)] = markdown_report(*common)
     if options.csv:
-        written[Path(options.csv)] = as_csv(findings.summaries)
+        written[Path(options.csv)] = as_csv(findings.summaries, findings.scores_by_path)
     if options.report:
         facts = {
             "scored": time.strftime("%Y-%m-%d %H:%M"),

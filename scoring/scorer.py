@@ -28,6 +28,7 @@ from models import config_codecs
 from models.checkpoint import load_model
 from progress import Progress, RunLog
 from reading import Reader
+from reading.weights import find_weights
 from scoring.comparison import compare
 from scoring.evaluation_sets import EvaluationSets
 from scoring.gallery import Gallery, gallery
@@ -66,7 +67,7 @@ class Scorer:
 
         """
         options, log = self._options, self._log
-        model = load_model(path, options.imgH, options.imgW, options.PAD)
+        model = load_model(find_weights(path), options.imgH, options.imgW, options.PAD)
         model.to(self._process.device)
         config = model.config
         check_against_checkpoint(Namespace(**{**vars(options), "model_dir": path}), config)

@@ -36,7 +36,7 @@ from engine.optimization import Optimization
 from engine.report import markdown
 from engine.run_folder import RunFolder, git_commit, versions
 from engine.run_form import run_form
-from engine.training import Plan, Trainer
+from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
@@ -45,12 +45,13 @@ from models import config_codecs, create_model
 from progress import Progress, RunLog
 from sampling import MixingSampler
 from sources import Source
-from synthetic.fonts import find_faces
+from synthetic.fonts import NoFontsError, find_faces
 from synthetic.levels import LEVELS
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
 from text import Charset
+from utils import fail
 
 RENDERING_SEED = 226
 INFORMATIVE = (50.0, 90.0)  # percent that the plain arm must reach
@@ -304,9 +305,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         print(ablate(options))
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (OSError, ValueError, NoFontsError, NonFiniteLossError) as error:
+        fail(error)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ THEIR_PACKAGES = (THEIRS, "sentencepiece")
 THEIR_SCRIPT = Path(__file__).with_name("transformers_reading.py")
 POSITIONS = 6  # of the median reading, with stop
 
+MODELS = ["mgp_str_tiny_patch4_3_32_128", "mgp_str_base_patch4_3_32_128"]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -228,8 +230,22 @@ def main() -> None:
         work(Path(weights), dtype, int(batch), int(images))
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=list_models(), default=["acds_str_small"])
-    parser.add_argument("--batches", nargs="+", type=positive, default=[1, 32])
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=list_models(),
+        metavar="MODEL",
+        default=MODELS,
+        help=f"names of models (default: {' '.join(MODELS)})",
+    )
+    parser.add_argument(
+        "--batches",
+        nargs="+",
+        type=positive,
+        metavar="N",
+        default=[1, 32, 128],
+        help="images a batch (default: 1 32 128)",
+    )
     parser.add_argument("--images", type=positive, default=64, help="a round (default: 64)")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument(

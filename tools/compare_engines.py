@@ -156,7 +156,10 @@ def work(engine: str, weights: str, batch_size: str, list_of_files: str) -> None
     """An engine's process: reads all files, again and again."""
     files = [Path(f) for f in json.loads(Path(list_of_files).read_text(encoding="utf-8"))]
     _, load = ENGINES[engine]
-    read = load(weights, int(batch_size))
+    try:
+        read = load(weights, int(batch_size))
+    except (ValueError, OSError) as error:  # of our weights
+        fail(error)
     read(files[: int(batch_size)])  # what the first call sets up is not its speed
 
     def read_all() -> dict[str, Any]:

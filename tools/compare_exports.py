@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from argument_types import positive
 from engine.exported_forms import FORMS, compare, megabytes
 from engine.report import markdown
-from lmdb_file import DataError
 from models.checkpoint import load_model
 from progress import Progress, RunLog
 from reading import Reader, Reading
+from reading.weights import find_weights
 from text import GranularityReading
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
 from tools.labelled_words import is_right, labelled_images
@@ -119,7 +119,7 @@ def _readings(plain: Sequence[dict[str, Any]]) -> list[Reading]:
 
 def candidates(model_dir: str, folder: Path) -> list[Candidate]:
     """The checkpoint, and all its forms, newly written."""
-    path = Path(model_dir)
+    path = find_weights(model_dir)
     found = [Candidate(f"checkpoint, {dtype}", path, dtype) for dtype in DTYPES]
     model = load_model(path)
     for name, form in FORMS.items():
@@ -198,7 +198,7 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             forms = candidates(options.model_dir, Path(folder))
             rows = measure(forms, options.data, options.rounds, options.batch_size)
-    except (ValueError, OSError, DataError) as error:
+    except (RuntimeError, ValueError, OSError) as error:  # RuntimeError: a form's process ended
         fail(error)
     cells = [
         [

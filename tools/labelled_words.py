@@ -10,16 +10,22 @@ _NORMALIZE = Charset.load("36").normalize
 
 
 def labelled_images(folder: Path) -> list[tuple[Path, str]]:
-    """Files and labels of a folder's gt.txt.
+    """Files and labels of a folder's gt.txt, but for labels without a letter or digit.
+
+    Those would be right wherever nothing was read.
 
     Raises:
         DataError: no gt.txt, or none of its lines has both.
 
     """
     truth = read_ground_truth(folder / "gt.txt")
-    if not truth.entries:
-        raise DataError(f"{folder}/gt.txt has no line with a path and a label.")
-    return [(folder / path, label) for path, label in truth.entries]
+    images = [(folder / path, label) for path, label in truth.entries if _NORMALIZE(label).text]
+    if not images:
+        raise DataError(f"{folder}/gt.txt has no line with a path and a label to compare.")
+    if len(images) < len(truth.entries):
+        left_out = len(truth.entries) - len(images)
+        print(f"{folder}/gt.txt: {left_out} label(s) without letter or digit left out")
+    return images
 
 
 def labelled_sets(folder: Path) -> dict[str, list[tuple[Path, str]]]:

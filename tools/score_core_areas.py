@@ -24,6 +24,7 @@ from lmdb_set import LmdbSet, find_lmdbs
 from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
 from progress import Progress, RunLog
+from reading.weights import find_weights
 from text import Charset
 
 
@@ -81,7 +82,7 @@ def main() -> None:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     log = RunLog()
     try:
-        model = load_model(options.model_dir).to(device)
+        model = load_model(find_weights(options.model_dir)).to(device)
         charset = Charset(model.config.characters)
         sets = open_sets(options.data, LabelFilter(charset, model.config.max_length))
         progress = Progress(sum(map(len, sets.values())), "score", log, unit="images")

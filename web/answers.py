@@ -60,7 +60,7 @@ class WordAnswers:
                 f"it has {width:,} x {height:,} pixels, and {self.limits.image_pixels:,} are the "
                 "most in all; cut the word out"
             )
-        image = decode_image(data, config.channels)
+        image = decode_image(data, config.channels, as_shown=True)
         # Resized now, so that no batch of large images lies in memory; the reader's own resize to
         # the same size changes nothing.
         size = (config.image_height, config.image_width)

@@ -61,6 +61,13 @@ def test_every_form_is_checked_and_written(call, checkpoint, quick_onnx, tmp_pat
     assert sorted(p.name for p in place.iterdir()) == ["m.onnx", "m.safetensors"]
 
 
+@LIGHT
+def test_without_images_the_demo_s_are_taken(call, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(export, "--model_dir", checkpoint, "--safetensors", "m.safetensors") == 0
+    assert f"reads the 11 words of {DEMO_IMAGES}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("model", ["mgp_str_mini_stem8x8_3_32_128"], indirect=True)
 def test_half_precision_is_half_the_size_and_reads_the_same(call, checkpoint, tmp_path):
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"

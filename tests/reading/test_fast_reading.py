@@ -138,15 +138,16 @@ def test_the_bench_measures_every_path(tmp_path):
     pytest.importorskip("sentencepiece")
     name = "mgp_str_tiny_patch4_3_32_128"
     command = [sys.executable, "tools/bench_read.py", "--models", name, "--batches", "2"]
-    command += ["--images", "2", "--rounds", "1", "--stopping_only"]
+    command += ["--images", "2", "--rounds", "1"]
     command += ["--json", str(tmp_path / "rows.json")]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))["rows"]
-    assert {(r["path"], r["dtype"]) for r in rows} == {
-        (path, dtype) for path in ("plain", "fast", "transformers") for dtype in ("fp32", "bf16")
-    }
-    for row in rows:
+    found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert found.keys() == {"rows", "never_stopping"}
+    paths = {(p, d) for p in ("plain", "fast", "transformers") for d in ("fp32", "bf16")}
+    for rows in found.values():
+        assert {(row["path"], row["dtype"]) for row in rows} == paths
+    for row in found["rows"] + found["never_stopping"]:
         assert (row["model"], row["batch"]) == (name, 2)
         assert min(row[k] for k in ("images_per_s", "p50_ms", "p99_ms", "peak_mib", "share")) > 0
-    assert "fast / transformers" in ran.stdout
+    assert "fast / transformers" in ran.stdout and "if no word ever stopped" in ran.stdout

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ from PIL import Image
 
 from models import create_model
 from models.checkpoint import save_checkpoint
-from preprocessing import UnreadableImageError, preprocess
+from preprocessing import UnreadableImageError, decode_image, preprocess
 from reading import Reader, find_images, open_image
 from text import fuse
 
+ORIENTATION = 0x0112  # of EXIF
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -253,3 +255,44 @@ def test_the_fast_path_reads_what_the_plain_one_reads(name):
         assert own.core_area is None
     half = Reader(model, device="cpu", dtype=torch.bfloat16)
     assert half(images[0], attention=True).core_area.shape == (32, 128)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8"])
+def test_a_batch_needs_an_image(reader, size):
+    with pytest.raises(ValueError, match="batch_size must be a whole number, 1 or more"):
+        Reader(reader.recognition.model, "cpu", batch_size=size)
+
+
+@pytest.mark.parametrize("asked", [{"image_width": 256}, {"keep_ratio": True}])
+def test_another_size_than_the_weights_own_is_refused(reader, tmp_path, asked):
+    save_checkpoint(tmp_path / "model.pth", reader.recognition.model)
+    with pytest.raises(ValueError, match=r"was asked for, but .* reads with"):
+        Reader.load(tmp_path / "model.pth", "cpu", **asked)
+    own = {"image_height": 32, "image_width": 128, "keep_ratio": False}
+    assert Reader.load(tmp_path / "model.pth", "cpu", **own).config == reader.config
+
+
+def test_a_photo_is_turned_as_its_camera_noted():
+    upright = Image.new("RGB", (60, 20), "red")
+    upright.paste("blue", (0, 0, 30, 20))
+    sideways, note, stream = (
+        upright.transpose(Image.Transpose.ROTATE_90),
+        Image.Exif(),
+        io.BytesIO(),
+    )
+    note[ORIENTATION] = 6  # a viewer turns it clockwise
+    sideways.save(stream, "PNG", exif=note)
+    assert open_image(stream.getvalue()).tobytes() == upright.tobytes()
+    # As the reference does, a data set's images are taken as they are stored.
+    assert decode_image(stream.getvalue()).size == (20, 60)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_lies_on_white(mode):
+    image = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (10, 5, 20, 15))
+    stream = io.BytesIO()
+    image.convert(mode).save(stream, "PNG")
+    expected = Image.new("RGB", (40, 20), "white")
+    expected.paste("black", (10, 5, 20, 15))
+    assert open_image(stream.getvalue()).tobytes() == expected.tobytes()

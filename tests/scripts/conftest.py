@@ -42,6 +42,10 @@ def place_with_data(tmp_path_factory, data_tree, encode_image, make_lmdb) -> Pat
     torch.manual_seed(0)
     torch.save(official_weights("mgp_str_base_patch4_3_32_128"), place / "mgp_str_base.pth")
     torch.save(official_weights("acds_str_base", "acds_str"), place / "acds_str_base.pth")
+    # What the first of two stages leaves.
+    first_stage = place / "saved_models/acds_str_manual/best_accuracy.pth"
+    first_stage.parent.mkdir(parents=True)
+    first_stage.symlink_to(place / "acds_str_base.pth")
     save_checkpoint(place / "best_accuracy.pth", create_model("mgp_str_mini_stem8x8_3_32_128"))
     return place
 

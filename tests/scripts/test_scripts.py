@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -225,8 +226,12 @@ def test_testing_a_folder_of_checkpoints_ranks_them(run, tmp_path):
         save_checkpoint(tmp_path / f"iter_{number}.pth", create_model(MINI))
     done = run(
         "python3 test_final.py --eval_data data/evaluation/SVT --batch_size 4 --workers 0 "
-        f"--model_dir {tmp_path} --results {tmp_path}/results"
+        f"--model_dir {tmp_path} --results {tmp_path}/results --csv {tmp_path}/scores.csv"
     )
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if (r["set"], r["reading"]) == ("SVT", "fused")]
+    assert {Path(row["checkpoint"]).name for row in rows} == {"iter_5.pth", "iter_10.pth"}
+    assert all(row["images"] == "4" and row["accuracy"] for row in rows)
     ranking = done.stdout.split("| checkpoint")[1]
     assert "iter_5.pth" in ranking and "iter_10.pth" in ranking
 
@@ -259,7 +264,7 @@ def test_stand_ins_are_announced_above_the_table(run, tmp_path, make_lmdb, encod
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--model_dir nothing.pth", "There is no checkpoint nothing.pth"),
+        ("--model_dir nothing.pth", "There is no file or folder nothing.pth"),
         ("--model_dir README.md", "README.md is no"),
         ("--model_dir best_accuracy.pth --sensitive", "--sensitive asks for"),
         ("--model_dir best_accuracy.pth --imgW 64", "--imgW asks for 64, but"),

@@ -1,10 +1,12 @@
 """Options that change how a run goes: rehearsed, averaged, accumulated, scored on other sets."""
 
 import json
+import re
 
 import torch
 
-from models.checkpoint import load_checkpoint
+from models import create_model
+from models.checkpoint import load_checkpoint, save_checkpoint
 from tools.stress_resume import run_differences
 
 MODEL = "acds_str_tiny"
@@ -44,3 +46,54 @@ def test_averages_and_accumulated_steps_resume_bit_for_bit(run, short_run, data_
     assert not torch.equal(state.state_dict["pos_embed"], average["pos_embed"])
     lines = (tmp_path / "whole/run/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert any("evaluation/CUTE80/char_accuracy" in json.loads(line) for line in lines)
+
+
+def losses(place) -> set[str]:
+    """Names of the losses that were logged, all of them above 0."""
+    lines = (place / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    (found,) = (entry for entry in map(json.loads, lines) if "train/loss" in entry)
+    own = {name: value for name, value in found.items() if name.endswith("_loss")}
+    assert all(value > 0 for value in own.values()), own
+    return {name.removeprefix("train/") for name in own}
+
+
+def test_guidance_reaches_the_training(run, short_run, tmp_path):
+    guided = ["--is_mask_supervision", "--guidance_weight", 0.2]
+    ways = {
+        "guided": ("acds_mgp_str_tiny", guided, {"core_area_loss", "guidance_loss"}),
+        "subjective": ("acds_mgp_str_tiny", [], set()),
+        "plain": ("mgp_str_mini_stem8x8_3_32_128", guided[:1], {"core_area_loss"}),
+    }
+    for name, (model, own, more) in ways.items():
+        run(short_run(tmp_path / name, model, "--num_iter", 10, *own))  # metrics come every ten
+        found = losses(tmp_path / name / "run")
+        assert found == {"char_loss", "bpe_loss", "wp_loss"} | more, name
+
+
+def test_the_second_stage_freezes_what_guides(run, short_run, tmp_path):
+    torch.manual_seed(0)
+    first = create_model(MODEL)
+    save_checkpoint(tmp_path / "first.pth", first)
+    stage = ["--saved_model", tmp_path / "first.pth", "--freeze", "--num_iter", 1]
+    run(short_run(tmp_path, MODEL, *stage))
+    after = load_checkpoint(tmp_path / "run/iter_1.pth").state_dict
+    moved = {name for name, value in first.named_parameters() if not after[name].equal(value)}
+    frozen = ("cnnBackbone.layer1.", "cnnBackbone.layer4.", "cnnBackbone.smooth")
+    assert not [name for name in moved if name.startswith(frozen)]
+    for part in ("cnnBackbone.layer5.", "blocks.0.", "char_tokenLearner."):
+        assert any(name.startswith(part) for name in moved), part
+
+
+def test_boxes_that_disagree_are_counted(run, short_run, tmp_path, make_lmdb, encode_image):
+    right = b'[["o", 3, 3, 9, 14], ["k", 9, 3, 15, 14]]'
+    wrong = b'[["n", 3, 3, 9, 14], ["o", 9, 3, 15, 14]]'
+    boxes = {"boxes_000000001": right, "boxes_000000002": wrong}
+    make_lmdb(tmp_path / "data/ST", [(encode_image("ok"), "ok")] * 2, **boxes)
+    own = ["--train_data", tmp_path / "data", "--select_data", "ST", "--batch_ratio", 1]
+    own += ["--is_mask_supervision", "--num_iter", 2, "--valInterval", 2, "--workers", 0]
+    shown = run(short_run(tmp_path, MODEL, *own)).stdout
+    assert "passed over: " in shown and "record 2: boxes and label disagree" in shown
+    counted = re.search(
+        r"([0-9]+) times a record was passed over so far, ([0-9]+) of them as", shown
+    )
+    assert counted and counted[1] == counted[2] != "0"

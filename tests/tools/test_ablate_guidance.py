@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from argparse import Namespace
 from dataclasses import replace
 
@@ -199,3 +200,14 @@ def test_rendered_words_have_boxes_that_are_theirs(tmp_path, monkeypatch):
     for number in train.numbers:
         _, text, boxes = train.read_with_boxes(int(number))
         assert "".join(box.character for box in boxes) == text
+
+
+def test_fonts_that_are_not_there_are_told(tmp_path, monkeypatch, capsys):
+    def none(**_):
+        raise ablate_guidance.NoFontsError("no fonts")
+
+    monkeypatch.setattr(ablate_guidance, "find_faces", none)
+    monkeypatch.setattr(sys, "argv", ["ablate_guidance.py", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        ablate_guidance.main()
+    assert ended.value.code == 2 and "error: no fonts" in capsys.readouterr().err

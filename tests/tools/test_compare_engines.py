@@ -16,6 +16,7 @@ from models import create_model
 from models.checkpoint import save_checkpoint
 from synthetic.fonts import packaged_files
 from tools.compare_engines import accuracies
+from tools.labelled_words import labelled_images
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {"one": "HELLO", "two": "WORLD"}
@@ -89,3 +90,16 @@ def test_a_folder_without_labels_is_told(tmp_path):
 def test_accuracy_is_of_letters_and_digits():
     sets = {"a": [(Path("x"), "Word!"), (Path("y"), "no")], "b": [(Path("z"), "A-1")]}
     assert accuracies(["word", "yes", "a 1"], sets) == ({"a": 50, "b": 100}, pytest.approx(200 / 3))
+
+
+def test_weights_that_are_not_there_are_told(words):
+    ran = compare("--data", words, "--model_dir", "nothing.pth", "--engines", "ours")
+    assert ran.returncode == 2
+    assert "no file or folder nothing.pth" in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_labels_without_a_letter_do_not_count(words, capsys):
+    with (words / "one/gt.txt").open("a", encoding="utf-8") as truth:
+        truth.write("word.png\t&\n")
+    assert [label for _, label in labelled_images(words / "one")] == ["Hello!"]
+    assert "1 label(s) without letter or digit left out" in capsys.readouterr().out

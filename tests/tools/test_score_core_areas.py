@@ -196,7 +196,7 @@ def test_the_command_ends_with_a_sentence(
     checkpoint = tmp_path / "model.pth"
     if trouble != "no checkpoint":
         save_checkpoint(checkpoint, create_model(name))
-    data, sentence = boxed, f"There is no checkpoint {checkpoint}"
+    data, sentence = boxed, f"There is no file or folder {checkpoint}"
     if trouble == "no map":
         sentence = f"{name} has no core-area map; train it with --is_mask_supervision"
     elif trouble == "no boxes":
