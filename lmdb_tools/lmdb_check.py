@@ -12,7 +12,7 @@ from benchmarks import EXPECTED_IMAGES
 from lmdb_file import DataError
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.findings import Example, Findings
-from lmdb_tools.purpose import EVALUATION, TRAINING
+from lmdb_tools.purpose import TRAINING
 from lmdb_tools.reasons import (
     BAD_COUNT,
     NO_RECORD,
@@ -41,7 +41,7 @@ class CheckedLmdb:
         flags: UNUSABLE and WITHOUT_BOXES for each of the survey's records, uint8.
         image_hashes: for each of them, uint64; 0 for an unusable one.
         label_hashes: for each of them, uint32.
-        sha256: of the contents in record order, of an evaluation LMDB.
+        sha256: of the contents in record order (see `content_hash`), as test_final.py prints it.
 
     """
 
@@ -96,12 +96,10 @@ def check_lmdb(
     """
     survey = checked.survey
     _check_count(checked)
-    wants_digest = checked.purpose == EVALUATION
     digest = hashlib.sha256()
     starts = range(0, len(survey.numbers), BATCH)
     tasks = (
-        BatchTask(checked.path, survey.stamp, survey.numbers[s : s + BATCH], rules, wants_digest)
-        for s in starts
+        BatchTask(checked.path, survey.stamp, survey.numbers[s : s + BATCH], rules) for s in starts
     )
     # In place, as a list of small arrays and their sum would need the memory twice.
     size = len(survey.numbers)
@@ -119,8 +117,7 @@ def check_lmdb(
         checked.add(UNOPENABLE, str(error))
         return
     checked.flags, checked.image_hashes, checked.label_hashes = flags, images, labels
-    if wants_digest:
-        checked.sha256 = digest.hexdigest()
+    checked.sha256 = digest.hexdigest()
     if not checked.records:
         checked.add(NO_RECORDS, "")
     _check_size(checked)

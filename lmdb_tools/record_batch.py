@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lmdb_file import StoredRecord
+from content_hash import record_digest
 from lmdb_tools.findings import Findings
 from lmdb_tools.record_check import UNUSABLE, RecordCheck, Rules
 from lmdb_tools.watched_lmdb import FileStamp, read_records
@@ -21,7 +21,7 @@ class CheckedBatch:
         flags: UNUSABLE and WITHOUT_BOXES, uint8 for each record.
         image_hashes: uint64 for each record; 0 for an unusable one.
         label_hashes: of labels as the charset has them, uint32.
-        digests: SHA-256 of each record, one after the other; empty where not wanted.
+        digests: of each record, one after the other (see `content_hash`).
         findings: what is wrong.
 
     """
@@ -42,7 +42,6 @@ class BatchTask:
         stamp: of its file.
         numbers: of the records.
         rules: to check against.
-        digests: whether their SHA-256 is wanted.
 
     """
 
@@ -50,7 +49,6 @@ class BatchTask:
     stamp: FileStamp
     numbers: np.ndarray
     rules: Rules
-    digests: bool
 
     def __call__(self) -> CheckedBatch:
         """Check the batch.
@@ -66,8 +64,7 @@ class BatchTask:
             flags.append(flag)
             images.append(bytes(8) if flag & UNUSABLE else _image_hash(record.image))
             labels.append(zlib.crc32(text.encode("utf-8")))
-            if self.digests:
-                digests.append(record_digest(record))
+            digests.append(record_digest(record.image, record.label))
         return CheckedBatch(
             np.array(flags, dtype=np.uint8),
             np.frombuffer(b"".join(images), dtype="<u8"),
@@ -79,15 +76,3 @@ class BatchTask:
 
 def _image_hash(image: bytes) -> bytes:
     return hashlib.blake2b(image, digest_size=8).digest()
-
-
-def record_digest(record: StoredRecord) -> bytes:
-    """SHA-256 of a record: each key that is there, its value's length (8 bytes) and its value."""
-    digest = hashlib.sha256()
-    for kind in ("image", "label", "boxes"):
-        value = getattr(record, kind)
-        if value is not None:
-            digest.update(b"%s-%09d" % (kind.encode(), record.number))
-            digest.update(len(value).to_bytes(8, "big"))
-            digest.update(value)
-    return digest.digest()

@@ -1,14 +1,13 @@
 """The sets that a model is scored on: opened once, called by their benchmarks' names, hashed."""
 
-import hashlib
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from benchmarks import SIX, benchmark_name
+from content_hash import content_hash
 from label_filter import LabelFilter
 from labelled_folder import LabelledFolder
 from lmdb_set import LmdbSet, open_evaluation_sets
@@ -16,7 +15,6 @@ from progress import Progress, RunLog
 from text import Charset
 
 WORTH_A_BAR = 20_000  # records
-ABSENT = 2**64 - 1  # in place of a size, where a record has no image or no label
 
 
 @dataclass(frozen=True)
@@ -101,25 +99,3 @@ class EvaluationSets:
         )
         progress.close()
         return found
-
-
-def content_hash(
-    records: Iterable[tuple[bytes | None, bytes | None]],
-    on_records: Callable[[int], None] = lambda _: None,
-) -> str:
-    """SHA-256 of records: of each the size of its image in 8 bytes, the image, the size of its
-    label, the label; all ones for a size where there is none.
-
-    Args:
-        records: image and label of each.
-        on_records: told of each.
-
-    """
-    digest = hashlib.sha256()
-    for record in records:
-        for part in record:
-            size = ABSENT if part is None else len(part)
-            digest.update(size.to_bytes(8, "little"))
-            digest.update(part or b"")
-        on_records(1)
-    return digest.hexdigest()

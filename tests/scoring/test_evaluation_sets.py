@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import benchmark_name
+from content_hash import content_hash
 from engine.evaluation import SetScore
 from engine.report import totals
 from progress import RunLog
-from scoring.evaluation_sets import EvaluationSets, content_hash
+from scoring.evaluation_sets import EvaluationSets
 from text import Charset
 from utils import get_args
 
