@@ -45,13 +45,15 @@ def decode_image(
 def _in_mode(image: Image.Image, channels: int, as_shown: bool) -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"it has no pixels ({image.width}x{image.height})")
-    image = image if image.mode in EIGHT_BIT else _to_eight_bit(image)
     if as_shown:
         image = ImageOps.exif_transpose(image)
-        if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB" if channels == 3 else "L")
+    image = image if image.mode in EIGHT_BIT else _to_eight_bit(image)
+    if as_shown and image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    image = image.convert("RGB" if channels == 3 else "L")
+    image.info.clear()  # what is decoded is not to be turned or laid on white later on
+    return image
 
 
 @contextmanager

@@ -13,14 +13,15 @@ from whole_file import append_whole
 class RunLog:
     """Prints lines and keeps them in a file; silent on all ranks but the first.
 
-    Lines that the file does not take, as on a full disk, wait until it does; the work goes on.
+    Lines that the file does not take, as on a full disk, wait until it does; the work goes on. A
+    file that does not even take the first line is an error.
     """
 
     def __init__(self, path: Path | None = None, enabled: bool = True):
         self.enabled = enabled
         self._path = path if enabled else None
         self._waiting = ""
-        self._told = False
+        self._begun = self._told = False
 
     def __call__(self, text: str = "") -> None:
         """Print a line (above a progress bar, where there is one)."""
@@ -37,11 +38,13 @@ class RunLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             append_whole(path, self._waiting)
         except OSError as error:
+            if not self._begun:
+                raise
             if not self._told:
                 _print(f"warning: {path} can't be written now ({error}); its lines wait.")
             self._told = True
         else:
-            self._waiting, self._told = "", False
+            self._waiting, self._told, self._begun = "", False, True
 
 
 def _print(text: str) -> None:

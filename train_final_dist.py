@@ -6,6 +6,8 @@ Two GPUs:      torchrun --nproc_per_node=2 train_final_dist.py …
 
 import os
 import random
+import signal
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -271,6 +273,10 @@ def find_resumed(
         folder.refuse_weights()
     if resumed is None:
         return None
+    if options.saved_model:
+        log(
+            f"--saved_model {options.saved_model} is left aside: the run goes on from its own state"
+        )
     state = resumed.state
     check_same_model(resumed.checkpoint.config, config, resumed.path)
     streams = {source.name: source.identity for source in sources}
@@ -378,6 +384,9 @@ def main() -> None:
             train(options, process)
     except PLAIN_ERRORS as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("interrupted; --resume auto goes on from the last state saved", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 if __name__ == "__main__":

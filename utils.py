@@ -256,8 +256,8 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--markdown", help="also write the tables to this file (default: no)")
     group.add_argument(
         "--csv",
-        help="also write the figures of every set, total and granularity to this file, a line each "
-        "(default: no)",
+        help="also write the figures of every set, total and granularity to this file, a line "
+        "each; of a folder's checkpoints but the best, the accuracies (default: no)",
     )
     group.add_argument("--json", help="also write the JSON of --results to this file (default: no)")
     group.add_argument(

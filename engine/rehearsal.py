@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Mapping
 
 from torch.utils.data import DataLoader
 
@@ -24,23 +25,34 @@ def rehearse(trainer: Trainer, loader: DataLoader) -> str:
     plan, validation = trainer.plan, trainer.validation
     step = trainer.rehearse(loader)
     images = sum(loader.batch_sampler.counts) * plan.accumulate * trainer.process.world_size
-    scoring, total = 0.0, 0
-    for name, records in validation.sets.items():
-        started = time.monotonic()
-        some = _first(records, SCORED)
-        validation.evaluator(name, some)
-        share = len(records.numbers) / max(len(some.numbers), 1)
-        scoring += (time.monotonic() - started) * share
-        total += len(records.numbers)
-    iterations = plan.optimization.iterations
+    scoring, total = _scoring(trainer, validation.sets)
+    iterations = plan.optimization.iterations - trainer.first
     validations = -(-iterations // plan.validation_interval)
     whole = duration(iterations * step + validations * scoring)
+    others = ""
+    if validation.others:
+        seconds, count = _scoring(trainer, validation.others)
+        others = f", and {seconds:.1f} s more at each new best and the end ({count:,} images)"
     return (
         f"dry run: {step:.3f} s a step ({images / step:.0f} images/s), {scoring:.1f} s for each of "
         f"{validations:,} validations ({total:,} images); {iterations:,} iterations would take "
-        f"about {whole}; peak memory so far {peak_mib(trainer.process.device.type):,.0f} MiB; "
-        "nothing was written"
+        f"about {whole}{others}; peak memory so far "
+        f"{peak_mib(trainer.process.device.type):,.0f} MiB; nothing was written but the data's "
+        "indexes"
     )
+
+
+def _scoring(trainer: Trainer, sets: Mapping[str, RecordSet]) -> tuple[float, int]:
+    """Seconds that scoring sets would take, and their images; some of each are scored for it."""
+    seconds, total = 0.0, 0
+    for name, records in sets.items():
+        started = time.monotonic()
+        some = _first(records, SCORED)
+        trainer.validation.evaluator(name, some)
+        share = len(records.numbers) / max(len(some.numbers), 1)
+        seconds += (time.monotonic() - started) * share
+        total += len(records.numbers)
+    return seconds, total
 
 
 def _first(records: RecordSet, number: int) -> RecordSet:

@@ -15,7 +15,7 @@ class Total:
     Attributes:
         name: six sets, eight sets, a benchmark of several sets, or all.
         sets: names that went in.
-        missing: names that belong in, but were not found.
+        missing: names that belong in, but were not found, or not one of their images could be read.
         images: of all.
         weighted, mean: percent, by column.
 

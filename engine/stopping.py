@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C ask a run to stop after its step, and not to die in the midst of it."""
 
+import os
 import signal
 from types import FrameType
 
@@ -27,6 +28,7 @@ class StopRequest:
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         self.asked = signal.Signals(number).name
+        os.write(2, b"\nstopping after this step; once more stops at once\n")
         self._give_back()
 
     def _give_back(self) -> None:

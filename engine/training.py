@@ -83,6 +83,7 @@ class Trainer:
         average: follows the weights; None for none.
 
     Attributes:
+        first: iteration that the run goes on from.
         skipped: steps whose loss or gradient was no finite number.
         stopped: the signal that ended the run early; None where it came to its end.
 
@@ -111,7 +112,7 @@ class Trainer:
         self.skipped = state.skipped if state else 0
         self._skipped_in_a_row = 0
         self._passed_over_before = state.passed_over if state else 0
-        self._first = state.iteration if state else 0
+        self.first = state.iteration if state else 0
         optimizer, schedule = plan.optimization.build(model)
         self._step = Stepper(
             model,
@@ -135,14 +136,14 @@ class Trainer:
         iterations = self.plan.optimization.iterations
         save_interval = self.plan.save_interval or self.plan.validation_interval
         meter = Meter(self.process.world_size)
-        progress = Progress(iterations, "train", self.log, done=self._first)
+        progress = Progress(iterations, "train", self.log, done=self.first)
         if self._random is not None and not restore_random(self._random, self.process):
             self.log("warning: rank without random states of its own (more ranks than before)")
-        if self._first >= iterations:
+        if self.first >= iterations:
             self.log(f"nothing is left to train: --num_iter {iterations:,} is reached")
         with StopRequest() as request, closing(progress):
             drawn = self._draws(loader)
-            for iteration in range(self._first + 1, iterations + 1):
+            for iteration in range(self.first + 1, iterations + 1):
                 self.model.train()
                 started = time.monotonic()
                 batches = next(drawn)
@@ -274,7 +275,7 @@ class Trainer:
         passed_over = self._total_passed_over()
         if not self.process.is_main:
             return
-        batches = (iteration - self._first) * self.plan.accumulate
+        batches = (iteration - self.first) * self.plan.accumulate
         consumed = loader.batch_sampler.consumed_after(batches)
         state = RunState(
             iteration=iteration,
@@ -345,6 +346,6 @@ class Trainer:
             "train/data_wait_share": meter.data_wait_share,
             "train/loop_share": meter.loop_share,
             "train/skipped_steps": self.skipped,
-            "train/passed_over": self._passed_over_before + self.passed_over,
+            "train/passed_over": self.passed_over,
         }
         self._metrics.write(iteration, found)

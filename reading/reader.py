@@ -58,7 +58,7 @@ class Reader:
         fast: bool = True,
         compiled: bool = False,
     ):
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if isinstance(batch_size, float | str) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number, 1 or more, not {batch_size!r}.")
         self.config = model.config
         self.codecs = config_codecs(self.config)
@@ -126,7 +126,8 @@ class Reader:
             own = getattr(reader.config, name)
             if value not in (None, own):
                 raise ValueError(
-                    f"{name} {value} was asked for, but {path} reads with {own}; leave it out."
+                    f"{name} {value} was asked for, but {path} was trained with {own}; leave it "
+                    "out."
                 )
         return reader
 

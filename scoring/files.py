@@ -73,10 +73,9 @@ def as_csv(summaries: Sequence[Summary], scores_by_path: Mapping[str, Sequence[S
     for path, scores in scores_by_path.items():
         for score in scores if path not in told else ():
             for column, correct in score.correct.items():
-                named = {"checkpoint": path, "protocol": summaries[0].scored.name}
-                figures = {"images": score.images, "accuracy": score.accuracy(column)}
-                counted = {"set": score.name, "reading": column, "correct": correct}
-                writer.writerow(named | counted | figures)
+                named = {"checkpoint": path, "set": score.name, "reading": column}
+                counted = {"images": score.images, "correct": correct}
+                writer.writerow(named | counted | {"accuracy": score.accuracy(column)})
     return stream.getvalue()
 
 

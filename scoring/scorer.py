@@ -115,11 +115,11 @@ class Scorer:
         progress = Progress(sum(map(len, sets.values())), "test", self._log, unit="images")
         scores = [evaluator(name, opened, progress.update) for name, opened in sets.items()]
         progress.close()
-        scores = readable(scores, self._log)
-        if not scores:
+        read = readable(scores, self._log)
+        if not read:
             raise DataError(f"No image of {', '.join(sets)} could be read.")
         if options.benchmark_all_eval:
-            return scores
+            return read
         return [merge_scores(Path(options.eval_data).name, scores)]
 
     def _say(self, model: nn.Module, scores: list[SetScore]) -> None:

@@ -83,6 +83,11 @@ def test_gradients_that_stay_infinite_are_not_laid_to_fp16s_scale():
     skipped = [step([(images, targets)]).skipped for _ in range(20)]
     # The scale halves from 65,536 to 1, which is the scaler's to do, and then it is a fault.
     assert skipped == [False] * 17 + [True] * 3
+    state = step.state()
+    resumed = Stepper(model, *Optimization().build(model), 5.0, ALONE, "fp16")
+    resumed.restore(**state)
+    assert resumed.state()["scaler"] == state["scaler"]
+    assert state["scaler"]["scale"] < 65536
 
 
 @pytest.mark.parametrize("clip", [0.01, 0.5])

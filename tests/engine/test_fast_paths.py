@@ -4,6 +4,7 @@ The plain one is the reference step of tools/bench_train.py: all positions, full
 maps, as the papers' formulas read.
 """
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,13 +122,25 @@ def test_equal_to_the_plain_step(name, dtype, allowed, form, monkeypatch):
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_bf16_is_as_near_to_exact_as_the_plain_step_in_bf16(form):
-    _, exact = plain("mgp", torch.float64)
-    _, rounded = plain("mgp", torch.bfloat16)
-    _, found = fast("mgp", torch.bfloat16, **form)
+@pytest.mark.parametrize("name", MODELS)
+def test_bf16_is_as_near_to_exact_as_the_plain_step_in_bf16(name, form):
+    if form.get("parts") and name != "mgp":
+        pytest.skip("BatchNorm sees the parts one by one")
+    exact_losses, exact = plain(name, torch.float64)
+    rounded_losses, rounded = plain(name, torch.bfloat16)
+    losses, found = fast(name, torch.bfloat16, **form)
+    for loss, value in exact_losses.items():
+        allowed = 1.5 * abs(float(rounded_losses[loss] - value)) + 1e-2 * abs(float(value))
+        assert abs(losses[loss] - float(value)) <= allowed, loss
+    errors = []
     for parameter, value in exact.items():
-        own = difference(found[parameter], value)
-        assert own <= 1.5 * difference(rounded[parameter], value) + 1e-3 * norm(value), parameter
+        own, plainly = difference(found[parameter], value), difference(rounded[parameter], value)
+        errors.append((own, plainly))
+        # How far rounding leads a few numbers astray is chance; all together say more.
+        if value.numel() > 1:
+            assert own <= 2 * plainly + 1e-3 * norm(value), parameter
+    own, plainly = np.linalg.norm(errors, axis=0)
+    assert own <= 1.1 * plainly
 
 
 def test_compiled_models_are_equal_too():

@@ -125,16 +125,26 @@ def test_tensorboard_that_can_not_write_ends_no_run(tmp_path, monkeypatch):
 
 def test_lines_that_a_log_does_not_take_wait(tmp_path, capsys):
     place = tmp_path / "run"
-    place.write_text("no folder", encoding="utf-8")
     log = RunLog(place / "log.txt")
     log("first")
+    place.rename(tmp_path / "away")
+    place.write_text("no folder", encoding="utf-8")
     log("second")
+    log("third")
     told = capsys.readouterr().out
     assert told.count("log.txt can't be written now") == 1
-    assert "first" in told and "second" in told
+    assert "second" in told and "third" in told
     place.unlink()
-    log("third")
-    assert (place / "log.txt").read_text(encoding="utf-8") == "first\nsecond\nthird\n"
+    (tmp_path / "away").rename(place)
+    log("fourth")
+    lines = (place / "log.txt").read_text(encoding="utf-8").split()
+    assert lines == ["first", "second", "third", "fourth"]
+
+
+def test_a_log_that_can_not_be_begun_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(OSError, match="file"):
+        RunLog(tmp_path / "file/log.txt")("first")
 
 
 def test_output_into_a_full_disk_ends_nothing(tmp_path, monkeypatch):

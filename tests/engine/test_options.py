@@ -11,7 +11,9 @@ from engine.model_options import check_against_checkpoint, training_config
 from engine.option_error import OptionError
 from engine.reading_options import check_evaluation, checkpoints_to_test
 from models import preset_config
+from progress import RunLog
 from text import CHARSET_PRESETS
+from train_final_dist import prepare_model
 from utils import REFUSED, build_parser, get_args
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -409,6 +411,15 @@ def test_padding_is_part_of_the_model():
     check_against_checkpoint(testing, preset_config(TINY, keep_ratio=True))
     with pytest.raises(OptionError, match=r"--PAD .* True, but .* False"):
         check_against_checkpoint(testing, preset_config(TINY))
+
+
+def test_regularization_reaches_the_model():
+    own = ["--label_smoothing", "0.1", "--stochastic_depth", "0.2", "--TransformerModel", TINY]
+    options = get_args("train_final_dist", TRAIN + own)
+    config = training_config(options, None)
+    model = prepare_model(options, config, None, None, RunLog(enabled=False))
+    assert model.label_smoothing == 0.1
+    assert model.blocks[-1].drop_path2.probability == 0.2
 
 
 def test_first_weights_come_from_one_place():

@@ -17,12 +17,13 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_second_signal_acts_at_once():
+def test_the_second_signal_acts_at_once(capfd):
     before = signal.getsignal(signal.SIGINT)
     with StopRequest() as request:
         assert request.asked is None
         os.kill(os.getpid(), signal.SIGINT)
         assert request.asked == "SIGINT"
+        assert "once more stops at once" in capfd.readouterr().err
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)

@@ -84,16 +84,16 @@ sys.path.insert(0, os.getcwd())
 from engine.step import Stepper
 import train_final_dist
 
-kind = sys.argv.pop(1)
+kind, faulty_rank = sys.argv.pop(1), int(sys.argv.pop(1))
 step = Stepper.__call__
 taken = 0
 
 def faulty(self, parts, stop=False):
     global taken
     taken += 1
-    if taken == 3 and self.process.rank == 1:
+    if taken == 3 and self.process.rank == faulty_rank:
         if kind == "raises":
-            raise ValueError("the second process has a fault")
+            raise ValueError("this process has a fault")
         if kind == "is killed":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(1000)
@@ -104,23 +104,26 @@ train_final_dist.main()
 """
 
 
-@pytest.mark.parametrize("kind", ["raises", "is killed", "hangs"])
-def test_a_lost_process_ends_the_other_with_an_error(kind, data_tree, tmp_path, free_port):
+@pytest.mark.parametrize(
+    ("kind", "lost"), [("raises", 1), ("is killed", 1), ("hangs", 1), ("is killed", 0)]
+)
+def test_a_lost_process_ends_the_other_with_an_error(kind, lost, data_tree, tmp_path, free_port):
     script = tmp_path / "faulty.py"
     script.write_text(FAULT, encoding="utf-8")
     own = ["--TransformerModel", "acds_str_tiny", "--batch_size", 4, "--timeout", "0.25"]
-    command = [script, kind, *options(data_tree, tmp_path, *own, "--num_iter", 9)]
+    command = [script, kind, lost, *options(data_tree, tmp_path, *own, "--num_iter", 9)]
     port = free_port()
     ranks = [start(command, port, rank, 2) for rank in range(2)]
     try:
         started = time.monotonic()
-        shown = ranks[0].communicate(timeout=240)[0]
-        assert ranks[0].returncode == 2, shown
-        assert "Process 0 lost another one" in shown and "--resume auto" in shown
+        left = ranks[1 - lost]
+        shown = left.communicate(timeout=240)[0]
+        assert left.returncode == 2, shown
+        assert f"Process {1 - lost} lost another one" in shown and "--resume auto" in shown
         assert "Traceback" not in shown
         assert time.monotonic() - started < 200
         if kind == "raises":
-            assert "the second process has a fault" in ranks[1].communicate(timeout=60)[0]
+            assert "this process has a fault" in ranks[lost].communicate(timeout=60)[0]
     finally:
         for rank in ranks:
             rank.kill()

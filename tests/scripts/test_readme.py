@@ -52,6 +52,7 @@ def shortened(command: str, place: Path) -> str:
 
 
 ALL = commands("README.md") + commands("data/README.md")
+RECIPE = "recipes/acds_char_str_light"
 OF_DATA = commands("data/README.md", "sh")
 
 
@@ -89,6 +90,30 @@ def test_lmdbs_are_made_checked_and_edited(place_with_data, tmp_path, monkeypatc
     assert check_data.main(shlex.split(check)[2:]) == 1
     assert "trained on" in capsys.readouterr().out
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+
+
+def test_the_recipe_s_real_words_come_to_their_places(run, tmp_path, encode_image):
+    for entry in ("tools", "recipes", "train_final_dist.py"):
+        (tmp_path / entry).symlink_to(ROOT / entry)
+    for name in ("iiit5k", "svt", "ic15", "ic03"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.png").write_bytes(encode_image("one"))
+        truth = "one.png\tone\n" * 20  # of which a twentieth is one
+        (tmp_path / name / "gt.txt").write_text(truth, encoding="utf-8")
+    recipe = (ROOT / RECIPE / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(mkdir.*?)```", recipe, flags=re.DOTALL)
+    run(f"set -e; cd {tmp_path}\n{block}")
+    # And all stages start from there, one after the other, and once only.
+    small = "--num_iter 1 --warmup 0 --valInterval 1 --batch_size 4 --workers 0"
+    done = run(f"{tmp_path}/{RECIPE}/train.sh {small}")
+    assert done.stdout.count("done: best accuracy") == 5 and "synthetic" in done.stdout
+    left = {path.parent.name for path in (tmp_path / "saved_models").glob("*/best_accuracy.pth")}
+    assert left == {f"acds_char_str_light-{stage}" for stage in range(1, 6)}
+    (tmp_path / "saved_models/acds_char_str_light-5/log.txt").write_text("stopped by SIGINT\n")
+    (tmp_path / "train_final_dist.py").unlink()
+    (tmp_path / "train_final_dist.py").write_text("")  # a stage that is stopped, with status 0
+    stopped = run(f"{tmp_path}/{RECIPE}/train.sh {small}", ok=False)
+    assert stopped.returncode == 1 and "5_cooldown is not done" in stopped.stderr
 
 
 def test_training_leaves_what_the_readme_says(run, tmp_path):

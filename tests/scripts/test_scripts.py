@@ -27,12 +27,14 @@ def test_training_alone_ends_with_a_validation_and_best_weights(run, tmp_path):
     assert checkpoint.config.name == MINI
     assert checkpoint.extra["iteration"] == 2
     log = (folder / "log.txt").read_text()
-    for line in ("torch", "process(es)", "records kept", "protocol:", "validation after iteration"):
+    first = ("torch", "process(es)", "trainable parameters; matrix products: off", "protocol:")
+    for line in (*first, "records kept", "validation after iteration"):
         assert line in log
         assert line in done.stdout
     saved = json.loads((folder / "options.json").read_text())
     assert saved["options"]["num_iter"] == 2
     assert saved["versions"]["torch"]
+    assert "git_commit" in saved
     assert "train_final_dist.py" in saved["command"][1]
 
 

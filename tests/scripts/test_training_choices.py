@@ -52,6 +52,8 @@ def losses(place) -> set[str]:
     """Names of the losses that were logged, all of them above 0."""
     lines = (place / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     (found,) = (entry for entry in map(json.loads, lines) if "train/loss" in entry)
+    told = ("learning_rate", "gradient_norm", "images_per_s", "data_wait_share", "skipped_steps")
+    assert {f"train/{name}" for name in told} <= found.keys()
     own = {name: value for name, value in found.items() if name.endswith("_loss")}
     assert all(value > 0 for value in own.values()), own
     return {name.removeprefix("train/") for name in own}
