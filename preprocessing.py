@@ -46,7 +46,7 @@ def _in_mode(image: Image.Image, channels: int, as_shown: bool) -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"it has no pixels ({image.width}x{image.height})")
     if as_shown:
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
     image = image if image.mode in EIGHT_BIT else _to_eight_bit(image)
     if as_shown and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
@@ -54,6 +54,14 @@ def _in_mode(image: Image.Image, channels: int, as_shown: bool) -> Image.Image:
     image = image.convert("RGB" if channels == 3 else "L")
     image.info.clear()  # what is decoded is not to be turned or laid on white later on
     return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its camera noted; as it is stored, where that note is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # nearly anything, as of damaged pixels, which are found out again later on
+        return image
 
 
 @contextmanager

@@ -289,6 +289,13 @@ def test_a_photo_is_turned_as_its_camera_noted():
     assert open_image(stored).tobytes() == stored.tobytes()
 
 
+@pytest.mark.parametrize("note", [b"XX\0*\0\0\0\x08", b"MM\0*\0\0\0\x08\0\x01\x01\x12", b"MM"])
+def test_a_damaged_note_of_a_camera_is_left_aside(note):
+    image, stream = Image.new("RGB", (60, 20), "red"), io.BytesIO()
+    image.save(stream, "PNG", exif=b"Exif\0\0" + note)
+    assert open_image(stream.getvalue()).tobytes() == image.tobytes()
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparency_lies_on_white(mode):
     image = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
