@@ -103,17 +103,29 @@ def test_the_recipe_s_real_words_come_to_their_places(run, tmp_path, encode_imag
     recipe = (ROOT / RECIPE / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```sh\n(mkdir.*?)```", recipe, flags=re.DOTALL)
     run(f"set -e; cd {tmp_path}\n{block}")
-    # And all stages start from there, one after the other, and once only.
     small = "--num_iter 1 --warmup 0 --valInterval 1 --batch_size 4 --workers 0"
-    done = run(f"{tmp_path}/{RECIPE}/train.sh {small}")
-    assert done.stdout.count("done: best accuracy") == 5 and "synthetic" in done.stdout
-    left = {path.parent.name for path in (tmp_path / "saved_models").glob("*/best_accuracy.pth")}
-    assert left == {f"acds_char_str_light-{stage}" for stage in range(1, 6)}
-    (tmp_path / "saved_models/acds_char_str_light-5/log.txt").write_text("stopped by SIGINT\n")
-    (tmp_path / "train_final_dist.py").unlink()
-    (tmp_path / "train_final_dist.py").write_text("")  # a stage that is stopped, with status 0
-    stopped = run(f"{tmp_path}/{RECIPE}/train.sh {small}", ok=False)
-    assert stopped.returncode == 1 and "5_cooldown is not done" in stopped.stderr
+    start = f"--saved_model {ROOT}/assets/weights/acds_char_str_light.safetensors"
+    second = f"python3 train_final_dist.py @{RECIPE}/2_real_words.txt {small} {start}"
+    shown = run(f"cd {tmp_path}; {second}").stdout
+    assert "training data/training/real/iiit5k" in shown and "done: best accuracy" in shown
+
+
+def test_the_recipe_trains_one_stage_after_the_other(run, tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    # In place of the training: says what it was given, and is done but with stage 4.
+    (tmp_path / "train_final_dist.py").write_text(
+        "import pathlib, sys\n"
+        "stage = pathlib.Path(sys.argv[1]).name[0]\n"
+        "place = pathlib.Path(f'saved_models/acds_char_str_light-{stage}')\n"
+        "place.mkdir(parents=True)\n"
+        "last = 'stopped by SIGINT' if stage == '4' else 'done: best accuracy'\n"
+        "(place / 'log.txt').write_text(f'first\\n{last}\\n')\n"
+        "print(stage, *sys.argv[2:])\n",
+        encoding="utf-8",
+    )
+    done = run(f"{tmp_path}/{RECIPE}/train.sh --workers 4", ok=False)
+    assert done.stdout.splitlines() == [f"{stage} --workers 4" for stage in range(1, 5)]
+    assert done.returncode == 1 and "4_guided is not done" in done.stderr
 
 
 def test_training_leaves_what_the_readme_says(run, tmp_path):

@@ -63,7 +63,6 @@ def test_guidance_reaches_the_training(run, short_run, tmp_path):
     guided = ["--is_mask_supervision", "--guidance_weight", 0.2]
     ways = {
         "guided": ("acds_mgp_str_tiny", guided, {"core_area_loss", "guidance_loss"}),
-        "subjective": ("acds_mgp_str_tiny", [], set()),
         "plain": ("mgp_str_mini_stem8x8_3_32_128", guided[:1], {"core_area_loss"}),
     }
     for name, (model, own, more) in ways.items():
