@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,10 +14,9 @@ from modules import greedy
 from modules.greedy import most_probable, most_probable_of, read_until_stop
 from reading import Reader
 from text import fuse
+from tools import bench_process, bench_read
 from tools.formula_weights import fill_by_formula, raise_stop_biases
 from tools.reading_rounds import jpegs
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +130,16 @@ def test_new_weights_are_read_with(dtype):
     assert after != before
 
 
-def test_the_bench_measures_every_path(tmp_path):
+def test_the_bench_measures_every_path(tmp_path, monkeypatch, capsys):
     pytest.importorskip("transformers")
     pytest.importorskip("sentencepiece")
     name = "mgp_str_tiny_patch4_3_32_128"
-    command = [sys.executable, "tools/bench_read.py", "--models", name, "--batches", "2"]
-    command += ["--images", "2", "--rounds", "1"]
-    command += ["--json", str(tmp_path / "rows.json")]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
+    monkeypatch.setattr(bench_process, "MATRIX", 64)
+    arguments = ["--models", name, "--batches", "2", "--images", "2", "--rounds", "1"]
+    arguments += ["--json", str(tmp_path / "rows.json")]
+    monkeypatch.setattr(sys, "argv", ["bench_read.py", *arguments])
+    bench_read.main()
+    shown = capsys.readouterr().out
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert found.keys() == {"rows", "never_stopping"}
     paths = {(p, d) for p in ("plain", "fast", "transformers") for d in ("fp32", "bf16")}
@@ -150,4 +148,4 @@ def test_the_bench_measures_every_path(tmp_path):
     for row in found["rows"] + found["never_stopping"]:
         assert (row["model"], row["batch"]) == (name, 2)
         assert min(row[k] for k in ("images_per_s", "p50_ms", "p99_ms", "peak_mib", "share")) > 0
-    assert "fast / transformers" in ran.stdout and "if no word ever stopped" in ran.stdout
+    assert "fast / transformers" in shown and "if no word ever stopped" in shown
