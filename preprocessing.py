@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 EIGHT_BIT = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"))
 
@@ -59,7 +59,9 @@ def _in_mode(image: Image.Image, channels: int, as_shown: bool) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its camera noted; as it is stored, where that note is damaged."""
     try:
-        return ImageOps.exif_transpose(image)
+        # It copies what needs no turning, too.
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # nearly anything, as of damaged pixels, which are found out again later on
         return image
 

@@ -21,7 +21,7 @@ class RunLog:
         self.enabled = enabled
         self._path = path if enabled else None
         self._waiting = ""
-        self._begun = self._told = False
+        self._begun = False
 
     def __call__(self, text: str = "") -> None:
         """Print a line (above a progress bar, where there is one)."""
@@ -32,19 +32,19 @@ class RunLog:
             self._keep(self._path, text)
 
     def _keep(self, path: Path, text: str) -> None:
+        known = bool(self._waiting)
         self._waiting += text + "\n"
         try:
-            # With the first line, so that a refused start leaves none.
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._begun:  # with the first line, so that a refused start leaves none
+                path.parent.mkdir(parents=True, exist_ok=True)
             append_whole(path, self._waiting)
         except OSError as error:
             if not self._begun:
                 raise
-            if not self._told:
+            if not known:
                 _print(f"warning: {path} can't be written now ({error}); its lines wait.")
-            self._told = True
         else:
-            self._waiting, self._told, self._begun = "", False, True
+            self._waiting, self._begun = "", True
 
 
 def _print(text: str) -> None:

@@ -114,14 +114,14 @@ def augmentation_settings(options: Namespace) -> dict[str, Any] | None:
         raise OptionError(f"--{groups[0]} chooses a group of --issel_aug; add --issel_aug.")
     if mode == "selected" and not groups:
         raise OptionError(f"--issel_aug needs a group: {', '.join(f'--{g}' for g in GROUPS)}.")
-    for name, default in AUGMENTATION_DEFAULTS.items():
-        if getattr(options, name) == default:
-            continue
-        if mode is None:
-            modes = ", ".join(f"--{option}" for option in AUGMENTATION_MODES)
-            raise OptionError(f"--{name} is about augmentation, which none of {modes} asks for.")
-        if name == "augs_num" and mode == "selected":
-            raise OptionError("--augs_num is for modes that draw; --issel_aug takes every group.")
+    given = [
+        name for name, usual in AUGMENTATION_DEFAULTS.items() if getattr(options, name) != usual
+    ]
+    if given and mode is None:
+        modes = ", ".join(f"--{option}" for option in AUGMENTATION_MODES)
+        raise OptionError(f"--{given[0]} is about augmentation, which none of {modes} asks for.")
+    if "augs_num" in given and mode == "selected":
+        raise OptionError("--augs_num is for modes that draw; --issel_aug takes every group.")
     if mode is None:
         return None
     return {

@@ -77,7 +77,7 @@ for _size, _values in _ACDS_SIZES.items():
     }
     PRESETS[f"acds_mgp_str_{_size}"] = {"family": "acds-mgp-str", **_values}
 # The shape of the weights that come with the repository: 128 tokens, twice as fine along the word,
-# and no CAFM, whose second stream slows so small a model down.
+# and no CAFM; chosen by measuring, as their card tells.
 PRESETS["acds_char_str_light"] = {
     "family": "acds-mgp-str",
     "granularities": ("char",),

@@ -9,6 +9,7 @@ and punctuation; labels with other characters count by what is left of them.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -75,9 +76,9 @@ class Candidate:
     dtype: str
 
 
-def read_files(path: str, dtype: str, batch_size: str, data: str) -> None:
-    """A form's process: reads all images of a labelled folder, again and again."""
-    files = [file for file, _ in labelled_images(Path(data))]
+def read_files(path: str, dtype: str, batch_size: str, list_of_files: str) -> None:
+    """A form's process: reads all images of a list, again and again."""
+    files = json.loads(Path(list_of_files).read_text(encoding="utf-8"))
     settings = {} if dtype == "exported" else {"dtype": DTYPES[dtype]}
     reader = Reader.load(path, "cpu", int(batch_size), **settings)
 
@@ -133,10 +134,27 @@ def candidates(model_dir: str, folder: Path) -> list[Candidate]:
     return found
 
 
-def measure(forms: Sequence[Candidate], data: Path, rounds: int, batch_size: int) -> list[Row]:
-    """A row for each form; the first is what the others are compared with."""
-    labels = [label for _, label in labelled_images(data)]
-    processes = [BenchProcess(__file__, [c.path, c.dtype, batch_size, data]) for c in forms]
+def measure(
+    forms: Sequence[Candidate],
+    images: Sequence[tuple[Path, str]],
+    folder: Path,
+    rounds: int,
+    batch_size: int,
+) -> list[Row]:
+    """A row for each form; the first is what the others are compared with.
+
+    Args:
+        forms: to read with.
+        images: files and labels.
+        folder: for the list of the files.
+        rounds: of reading all.
+        batch_size: images a batch.
+
+    """
+    labels = [label for _, label in images]
+    listed = folder / "files.json"
+    listed.write_text(json.dumps([str(file) for file, _ in images]), encoding="utf-8")
+    processes = [BenchProcess(__file__, [c.path, c.dtype, batch_size, listed]) for c in forms]
     seconds: list[list[float]] = [[] for _ in forms]
     progress = Progress(rounds * len(forms), "rounds", RunLog())
     readings: list[list[Reading]] = [[] for _ in forms]
@@ -194,10 +212,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args()
     try:
-        labelled_images(options.data)  # a fault in them is told before forms are written
+        images = labelled_images(options.data)  # a fault is told before forms are written
         with TemporaryDirectory() as folder:
             forms = candidates(options.model_dir, Path(folder))
-            rows = measure(forms, options.data, options.rounds, options.batch_size)
+            rows = measure(forms, images, Path(folder), options.rounds, options.batch_size)
     except (RuntimeError, ValueError, OSError) as error:  # RuntimeError: a form's process ended
         fail(error)
     cells = [

@@ -1,5 +1,6 @@
 """Folders of labelled word images, and when a reading of one is right."""
 
+import sys
 from pathlib import Path
 
 from labelled_folder import read_ground_truth
@@ -24,7 +25,8 @@ def labelled_images(folder: Path) -> list[tuple[Path, str]]:
         raise DataError(f"{folder}/gt.txt has no line with a path and a label to compare.")
     if len(images) < len(truth.entries):
         left_out = len(truth.entries) - len(images)
-        print(f"{folder}/gt.txt: {left_out} label(s) without letter or digit left out")
+        said = f"{folder}/gt.txt: {left_out} label(s) without letter or digit left out"
+        print(said, file=sys.stderr)
     return images
 
 

@@ -18,6 +18,7 @@ from models.safetensors_file import save_safetensors
 from reading import Reader, Reading
 from reading.onnx_recognition import OnnxRecognition
 from tools.compare_exports import Candidate, accuracy, candidates, measure
+from tools.labelled_words import labelled_images
 
 HALF = "safetensors in half precision"
 DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"
@@ -190,12 +191,14 @@ def test_forms_are_measured_on_a_labelled_folder(
     (tmp_path / "one.png").write_bytes(encode_image("one"))
     (tmp_path / "bad.png").write_bytes(b"")
     text = Reader.load(checkpoint, device="cpu")(tmp_path / "one.png").text
-    (tmp_path / "gt.txt").write_text(f"one.png\t{text.upper()}!\nbad.png\tbad\n", encoding="utf-8")
+    truth = f"one.png\t{text.upper()}!\nbad.png\tbad\none.png\t&\n"  # & is none to compare
+    (tmp_path / "gt.txt").write_text(truth, encoding="utf-8")
     forms = [
         Candidate("checkpoint", checkpoint, "fp32"),
         Candidate("ONNX", onnx_file, "exported"),
     ]
-    first, second = measure(forms, tmp_path, rounds=1, batch_size=2)
+    images = labelled_images(tmp_path)
+    first, second = measure(forms, images, tmp_path, rounds=1, batch_size=2)
     assert "1 images read, 1 unreadable" in capsys.readouterr().out
     assert (first.form, second.form) == ("checkpoint", "ONNX")
     assert first.accuracy == second.accuracy == 100

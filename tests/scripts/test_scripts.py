@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.run_folder import git_commit
 from models import create_model
 from models.checkpoint import load_checkpoint, save_checkpoint
 
@@ -34,7 +35,7 @@ def test_training_alone_ends_with_a_validation_and_best_weights(run, tmp_path):
     saved = json.loads((folder / "options.json").read_text())
     assert saved["options"]["num_iter"] == 2
     assert saved["versions"]["torch"]
-    assert "git_commit" in saved
+    assert saved["git_commit"] == git_commit()
     assert "train_final_dist.py" in saved["command"][1]
 
 

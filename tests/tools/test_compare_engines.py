@@ -102,4 +102,4 @@ def test_labels_without_a_letter_do_not_count(words, capsys):
     with (words / "one/gt.txt").open("a", encoding="utf-8") as truth:
         truth.write("word.png\t&\n")
     assert [label for _, label in labelled_images(words / "one")] == ["Hello!"]
-    assert "1 label(s) without letter or digit left out" in capsys.readouterr().out
+    assert "1 label(s) without letter or digit left out" in capsys.readouterr().err
