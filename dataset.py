@@ -4,9 +4,9 @@ Every draw is a pure function of the seed and the position in the stream; rank a
 decide who computes it. Workers hand over uint8, the device makes floats.
 """
 
-import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,11 +33,11 @@ from preprocessing import (
     resize_image,
     to_array,
 )
-from sampling import MixingSampler
+from sampling import KeyedPermutation, MixingSampler
 from sources import RenderedSource, Source
 
-# A set in which this many records in a row can't be read is not training data.
-MAX_UNREADABLE_IN_A_ROW = 1000
+# Where this many records from anywhere in a source can't be read, it is not training data.
+MAX_UNREADABLE = 1000
 MOST_DEATHS = 3  # of worker processes, without a batch between them
 # What may be wrong with a record; a DataError where its LMDB is gone or damaged there.
 UNUSABLE = (UnreadableImageError, BoxesError, DataError)
@@ -170,6 +170,22 @@ def _read_record(
     return to_array(resized), text, core_area
 
 
+def _candidates(index: int, size: int | None, key: tuple[int, int]) -> Iterator[int]:
+    """Where in a source a sample is looked for: at `index`, then anywhere.
+
+    Bad records lie side by side, as a disk loses blocks: neighbours are likely to be bad, too.
+    """
+    yield index
+    if size is None:
+        yield from range(index + 1, index + MAX_UNREADABLE)
+        return
+    others = KeyedPermutation(size, (index, *key))
+    for tried in range(min(size, MAX_UNREADABLE)):
+        position = int(others(np.array([tried]))[0])
+        if position != index:
+            yield position
+
+
 def _to_sample(
     pixels: np.ndarray,
     text: str,
@@ -186,8 +202,8 @@ def _to_sample(
 class TrainingDataset(Dataset):
     """Samples by (source, index, epoch): decoded, resized, augmented.
 
-    A record that can't be used is passed over for the next one of its source, and reported; after
-    `MAX_UNREADABLE_IN_A_ROW` of them the sample has no image.
+    A record that can't be used is passed over for others from anywhere in its source, and
+    reported; after `MAX_UNREADABLE` of them the sample has no image.
 
     Args:
         sources: what the keys' first numbers mean.
@@ -213,10 +229,7 @@ class TrainingDataset(Dataset):
         source_number, index, epoch = key
         source = self.sources[source_number]
         passed_over: list[str] = []
-        for step in range(min(source.size or math.inf, MAX_UNREADABLE_IN_A_ROW)):
-            position = index + step
-            if source.size is not None:
-                position %= source.size
+        for position in _candidates(index, source.size, (source_number, epoch)):
             records, number = source.locate(position)
             try:
                 pixels, text, core_area = _read_record(
@@ -325,6 +338,18 @@ def training_loader(
     )
 
 
+def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
+    """Iterate a loader such that the death of a worker raises when a batch is asked for only.
+
+    PyTorch's signal handler raises in whatever the process is doing then, mostly in a step. Without
+    it, a loader that waits for a dead worker notices within seconds.
+    """
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return batches
+
+
 def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
     """The batches of a training loader; where a worker process dies, others go on from there.
 
@@ -339,8 +364,9 @@ def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterato
     taken = deaths = 0
     while True:
         loader.batch_sampler.first_batch = taken
+        close_environments()  # what a validation has opened must not cross the fork
         try:
-            for batch in loader:
+            for batch in start_loading(loader):
                 taken, deaths = taken + 1, 0
                 yield batch
         except RuntimeError as error:

@@ -86,20 +86,22 @@ class LabelFilter:
 
     def accepts(self, label: str, report: FilterReport) -> bool:
         """Whether a label is used; the report counts why not, and what is removed from it."""
-        too_long = f"longer than {self.max_length} characters"
-        if self.filtering and self._exceeds(label):
-            report.drop(too_long, repr(label))
-            return False
         normalized = self.charset.normalize(label)
-        if (self.filtering or self.trainable) and not normalized.text:
-            report.drop("no character of the charset in it", repr(label))
-            return False
-        if self.trainable and self._exceeds(normalized.text):
-            report.drop(too_long, repr(label))
-            return False
-        if normalized.removed:
+        fault = self.fault(label, normalized.text)
+        if fault:
+            report.drop(fault, repr(label))
+        elif normalized.removed:
             report.alter(label, normalized.text)
-        return True
+        return not fault
+
+    def fault(self, label: str, normalized: str) -> str:
+        """Why a label is not used, empty where it is: as annotated, and as it is normalised."""
+        too_long = (self.filtering and self._exceeds(label)) or (
+            self.trainable and self._exceeds(normalized)
+        )
+        if (self.filtering or self.trainable) and not normalized and not too_long:
+            return "no character of the charset in it"
+        return f"longer than {self.max_length} characters" if too_long else ""
 
     def _exceeds(self, label: str) -> bool:
         return self.max_length is not None and len(label) > self.max_length

@@ -13,8 +13,17 @@ import lmdb
 UNFINISHED = b"unfinished"  # key of the state of the job that writes an LMDB, until its end
 
 
+# What reading a damaged LMDB raises: a page may say that a value has gigabytes.
+DAMAGE = (lmdb.Error, MemoryError)
+
+
 class DataError(ValueError):
     """Data that can't be used; the message names the path, what was found, and the cure."""
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """What to say of an LMDB whose pages can't be read."""
+    return DataError(f"The LMDB {path} is damaged: {error}. Copy it or make it again.")
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,12 @@ def open_environment(path: Path) -> lmdb.Environment:
 
     """
     file = Path(path) / "data.mdb"
-    if not file.is_file():
-        raise DataError(f"There is no LMDB (a folder with data.mdb) at {path}; check the path.")
+    try:
+        if not file.is_file():
+            raise DataError(f"There is no LMDB (a folder with data.mdb) at {path}; check the path.")
+        size = file.stat().st_size
+    except OSError as error:  # a network folder that is gone, for one
+        raise DataError(f"The LMDB {path} can't be reached: {error.strerror}.") from None
     try:
         environment = lmdb.open(
             str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=1024
@@ -58,7 +71,6 @@ def open_environment(path: Path) -> lmdb.Environment:
     except lmdb.Error as error:
         raise DataError(f"The LMDB {path} can't be opened: {error}.") from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    size = file.stat().st_size
     # The last pages of a whole file may be missing where nothing is in them.
     if size < whole and not _every_page_is_there(path):
         environment.close()
@@ -66,8 +78,12 @@ def open_environment(path: Path) -> lmdb.Environment:
             f"The LMDB {path} was cut off: {file.name} has {size:,} bytes of {whole:,}. Copy it "
             "again; what is missing can't be mended."
         )
-    with environment.begin() as transaction:
-        unfinished = transaction.get(UNFINISHED) is not None
+    try:
+        with environment.begin() as transaction:
+            unfinished = transaction.get(UNFINISHED) is not None
+    except DAMAGE as error:
+        environment.close()
+        raise damaged(path, error) from None
     if unfinished:
         environment.close()
         raise DataError(

@@ -16,15 +16,19 @@ import numpy as np
 from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from label_filter import LabelFilter
 from lmdb_file import (
+    DAMAGE,
     DataError,
     StoredRecord,
     count_records,
+    damaged,
     open_environment,
     stored_record,
 )
 from official_labels import read_label
 from progress import RunLog
 from record_index import record_index
+
+CHANGED = "the LMDB has changed since it was opened"
 
 # One environment a path and process: LMDB refuses a second, and they must not cross a fork.
 _environments: dict[Path, tuple[int, lmdb.Environment]] = {}
@@ -77,12 +81,15 @@ class LmdbSet:
         self.path = Path(path)
         # One file under two spellings is still one environment.
         self._resolved = self.path.resolve()
-        self.charset = label_filter.charset
+        self.label_filter = label_filter
         log = log or RunLog(enabled=False)
-        with _environment(self._resolved).begin() as transaction:
-            self.declared = count_records(transaction, self.path)
-            self.stand_in = _note(transaction.get(b"stand-in"))
-            index = record_index(self._resolved, transaction, self.declared, label_filter, log)
+        try:
+            with _environment(self._resolved).begin() as transaction:
+                self.declared = count_records(transaction, self.path)
+                self.stand_in = _note(transaction.get(b"stand-in"))
+                index = record_index(self._resolved, transaction, self.declared, label_filter, log)
+        except DAMAGE as error:
+            raise damaged(self.path, error) from None
         self.report = index.report
         if not len(index.numbers):
             raise DataError(label_filter.nothing_left(self.path, self.declared, self.report))
@@ -122,7 +129,7 @@ class LmdbSet:
                 for number in range(1, self.declared + 1):
                     record = stored_record(transaction, number)
                     yield record.image, record.label
-        except lmdb.Error as error:
+        except DAMAGE as error:
             raise DataError(f"{self.path} can't be read ({error})") from None
 
     def read(self, number: int) -> tuple[bytes | None, str]:
@@ -133,7 +140,7 @@ class LmdbSet:
 
         """
         record, label, _ = self._record(number)
-        return record.image, self.charset.normalize(label).text
+        return record.image, self._text(label)
 
     def read_with_boxes(self, number: int) -> tuple[bytes | None, str, tuple[CharBox, ...] | None]:
         """As `read`, and the box of each character of the label; None for a record without.
@@ -144,24 +151,31 @@ class LmdbSet:
 
         """
         record, label, boxes = self._record(number)
+        text = self._text(label)
         if record.boxes is not None:
             boxes = parse_boxes(record.boxes)
         if boxes is not None:
-            boxes = match_boxes(boxes, label, self.charset)
-        return record.image, self.charset.normalize(label).text, boxes
+            boxes = match_boxes(boxes, label, self.label_filter.charset)
+        return record.image, text, boxes
 
     def _record(self, number: int) -> tuple[StoredRecord, str, tuple[CharBox, ...] | None]:
         """A record, its label as annotated, and the boxes that the label holds."""
         try:
             with _environment(self._resolved).begin() as transaction:
                 record = stored_record(transaction, number)
-        except lmdb.Error as error:
+        except DAMAGE as error:
             raise DataError(f"the LMDB can't be read at this place ({error})") from None
         try:
             return record, *read_label(record.label)
         # The index holds none without a label that can be read.
         except (TypeError, UnicodeDecodeError, BoxesError):
-            raise DataError("the LMDB has changed since it was opened") from None
+            raise DataError(CHANGED) from None
+
+    def _text(self, label: str) -> str:
+        text = self.label_filter.charset.normalize(label).text
+        if self.label_filter.fault(label, text):  # nor one that the filter leaves out
+            raise DataError(CHANGED)
+        return text
 
 
 def _note(stored: bytes | None) -> dict | None:

@@ -1,12 +1,14 @@
 """Which records of an LMDB are used: found in one pass over its labels, and kept beside it.
 
 A set of ten million records is then opened in a moment, and all processes share the same pages of
-memory. An index belongs to one file (its size and time) and one filter; anything else is made anew.
+memory. An index belongs to one file (its size, time and last
+transaction) and one filter; anything else is made anew.
 """
 
 import hashlib
 import json
 import os
+import tempfile
 import time
 import uuid
 import zlib
@@ -26,9 +28,11 @@ from progress import Progress, RunLog
 from whole_file import whole_file
 
 FOLDER = ".index"
-FORMAT = 2  # grows when the same labels would give another index
+FORMAT = 3  # grows when the same labels would give another index
 CACHE_VARIABLE = "ACDS_STR_CACHE"
 WORTH_A_LINE = 100_000  # records
+DIGITS = 9  # of a record's number in its keys
+HIGHEST = 10**DIGITS - 1
 CHUNK = 10_000  # records between two updates of the bar
 
 
@@ -66,7 +70,7 @@ def record_index(
         log: told when an index is made that takes a while, or can't be kept.
 
     """
-    identity = _identity(folder, declared, label_filter)
+    identity = _identity(folder, transaction, declared, label_filter)
     digest = hashlib.sha256(json.dumps(identity["filter"]).encode("utf-8")).hexdigest()
     places = [place / digest[:16] for place in (folder / FOLDER, cache_folder(folder))]
     for place in places:
@@ -95,19 +99,28 @@ def record_index(
 def cache_folder(folder: Path) -> Path:
     """Where the indexes of an LMDB are that can't be kept beside it."""
     chosen = os.environ.get(CACHE_VARIABLE)
-    general = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(chosen) if chosen else Path(general) / "acds-str"
+    root = Path(chosen) if chosen else _general_cache() / "acds-str"
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return root / "indexes" / name
 
 
-def _identity(folder: Path, declared: int, label_filter: LabelFilter) -> dict[str, Any]:
+def _general_cache() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir())
+
+
+def _identity(
+    folder: Path, transaction: lmdb.Transaction, declared: int, label_filter: LabelFilter
+) -> dict[str, Any]:
     """What an index is of."""
     status = (folder / "data.mdb").stat()
     return {
         "format": FORMAT,
         "size": status.st_size,
         "time": status.st_mtime_ns,
+        "transaction": transaction.id(),  # on some mounts every file has the same time
         "declared": declared,
         "filter": asdict(label_filter),
     }
@@ -164,7 +177,7 @@ def _scan(
     report = FilterReport()
     kept = np.zeros(declared + 1, dtype=bool)
     boxed = np.zeros(declared + 1, dtype=bool)
-    boxed[list(_numbers_of(transaction, b"boxes", declared))] = True
+    boxed[np.fromiter(_numbers_of(transaction, b"boxes", 1, declared), np.uint32)] = True
     shown = log if declared >= WORTH_A_LINE else RunLog(enabled=False)
     progress = Progress(declared, f"index {folder.name}", shown, unit="records")
     with closing(progress):
@@ -185,6 +198,8 @@ def _scan(
                 continue
             kept[number] = label_filter.accepts(label, report)
             boxed[number] |= boxes is not None
+    beyond = sum(1 for _ in _numbers_of(transaction, b"label", declared + 1, HIGHEST))
+    report.leave_out(beyond, "beyond what num-samples counts")
     report.kept = int(kept.sum())
     return RecordIndex(*(np.flatnonzero(a).astype(np.uint32) for a in (kept, kept & boxed)), report)
 
@@ -192,7 +207,7 @@ def _scan(
 def _labels(transaction: lmdb.Transaction, declared: int) -> Iterator[bytes | None]:
     """The stored labels of all records in order; None where there is none."""
     expected = 1
-    for number, stored in _entries(transaction, b"label", declared):
+    for number, stored in _entries(transaction, b"label", 1, declared):
         while expected < number:
             yield None
             expected += 1
@@ -203,25 +218,32 @@ def _labels(transaction: lmdb.Transaction, declared: int) -> Iterator[bytes | No
         expected += 1
 
 
-def _numbers_of(transaction: lmdb.Transaction, kind: bytes, declared: int) -> Iterator[int]:
-    return (number for number, _ in _entries(transaction, kind, declared, values=False))
+def _numbers_of(transaction: lmdb.Transaction, kind: bytes, first: int, last: int) -> Iterator[int]:
+    return (number for number, _ in _entries(transaction, kind, first, last, values=False))
 
 
 def _entries(
-    transaction: lmdb.Transaction, kind: bytes, declared: int, values: bool = True
+    transaction: lmdb.Transaction, kind: bytes, first: int, last: int, values: bool = True
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Number and value of the keys `<kind>-%09d` from 1 to `declared`, in order.
+    """Number and value of the keys `<kind>-%09d` from `first` to `last`, in order.
 
     Keys are sorted: to walk along them takes a third of the time of asking for each.
     """
     prefix = kind + b"-"
     with transaction.cursor() as cursor:
-        if not cursor.set_range(b"%s%09d" % (prefix, 1)):
+        if not cursor.set_range(b"%s%09d" % (prefix, first)):
             return
+        before = first - 1
         for item in cursor.iternext(keys=True, values=values):
             key, value = item if values else (item, None)
             if not key.startswith(prefix):
                 return
             digits = key[len(prefix) :]
-            if len(digits) == 9 and digits.isdigit() and 1 <= int(digits) <= declared:
-                yield int(digits), value
+            if len(digits) == DIGITS and digits.isdigit():
+                number = int(digits)
+                if number > last:
+                    return
+                if number <= before:  # damaged pages may lead back, again and again
+                    raise lmdb.CorruptedError("its keys are not in order")
+                before = number
+                yield number, value

@@ -8,7 +8,14 @@ import lmdb
 import torch
 from torch import nn
 
-from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
+from dataset import (
+    Batch,
+    EvaluationDataset,
+    ImageFormat,
+    RecordSet,
+    evaluation_loader,
+    start_loading,
+)
 from engine.distributed import Process
 from lmdb_file import DataError
 from models import Outputs
@@ -286,7 +293,7 @@ class Evaluator:
 
 def _until_failure(loader: Iterable[Batch], failures: list[Exception]) -> Iterator[Batch]:
     """The batches, up to where loading fails (a disk that is gone, a worker that died)."""
-    batches = iter(loader)
+    batches = start_loading(loader)
     while True:
         try:
             batch = next(batches)

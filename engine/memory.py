@@ -1,11 +1,11 @@
 """How much memory is taken; a GPU that is too small for a batch, and the batch that would fit."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from peak_memory import peak_memory_mib
 
 
 class BatchTooLargeError(RuntimeError):
@@ -45,12 +45,4 @@ def peak_mib(device: str = "cpu") -> float:
     """Largest memory so far, of this process or on the GPU, in MiB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, whose getrusage counts the parent's peak as the child's
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):  # some sandboxes leave it out
-                return int(line.split()[1]) / 1024
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 1024)
+    return peak_memory_mib()

@@ -88,6 +88,10 @@ class RunFolder:
         """Records of a rank's batches whose loss was no finite number, as JSON lines."""
         return self.path / f"nonfinite-rank{rank}.jsonl"
 
+    def passed_over(self, rank: int) -> Path:
+        """Records that a rank could not use, and why, a line each."""
+        return self.path / f"passed_over-rank{rank}.txt"
+
     def iteration(self, number: int) -> Path:
         """Weights after an iteration."""
         return self.path / f"iter_{number}.pth"

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -32,6 +32,7 @@ from text import Codec
 from whole_file import append_whole
 
 PASSED_OVER_SHOWN = 20
+PASSED_OVER_WRITTEN = 10_000
 METRICS_INTERVAL = 10  # iterations
 
 
@@ -146,7 +147,11 @@ class Trainer:
             for iteration in range(self.first + 1, iterations + 1):
                 self.model.train()
                 started = time.monotonic()
-                batches = next(drawn)
+                try:
+                    batches = next(drawn)
+                except DataError:
+                    self._save_what_is_done(iteration - 1, save_interval, loader)
+                    raise
                 waited = time.monotonic() - started
                 for batch in batches:
                     self._report_passed_over(batch.passed_over)
@@ -301,6 +306,13 @@ class Trainer:
                 "the one before it stays. Make room, or the run can't be resumed from here."
             )
 
+    def _save_what_is_done(self, iteration: int, save_interval: int, loader: DataLoader) -> None:
+        """Keep what was learned before the data failed; not on many ranks, which would wait."""
+        alone = self.process.world_size == 1
+        if alone and iteration > self.first and iteration % save_interval:
+            self._save(iteration, loader)
+            self.log(f"the data failed: --resume auto goes on after iteration {iteration:,}")
+
     def _total_passed_over(self) -> int:
         own = torch.tensor(self.passed_over, device=self.process.device)
         return self._passed_over_before + int(self.process.total(own))
@@ -316,11 +328,20 @@ class Trainer:
         return {name: value.to(device, non_blocking=True) for name, value in targets.items()}
 
     def _report_passed_over(self, lines: Sequence[str]) -> None:
+        """Count them, name the first ones in the log and many in a file of this rank's own."""
+        if not lines:
+            return
+        file = self.folder.passed_over(self.process.rank)
         for line in lines:
             self.passed_over += 1
             self._disagreeing += DISAGREE in line
             if self.passed_over <= PASSED_OVER_SHOWN:
                 self.log(f"passed over: {line}")
+            if self.passed_over == PASSED_OVER_SHOWN:
+                self.log(f"passed over: the next ones are named in {file} alone")
+        room = max(0, PASSED_OVER_WRITTEN - (self.passed_over - len(lines)))
+        with suppress(OSError):  # of a full disk; they are counted all the same
+            append_whole(file, "".join(f"{line}\n" for line in lines[:room]))
 
     def _validate(self, iteration: int, at_end: bool) -> None:
         self.process.share_buffers(self.model)

@@ -7,7 +7,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from lmdb_file import DataError, StoredRecord, stored_record
+from lmdb_file import DAMAGE, DataError, StoredRecord, damaged, stored_record
 
 BATCH = 500  # records between two looks at the file
 
@@ -68,8 +68,5 @@ def read_records(
             ):
                 for number in numbers[start : start + BATCH].tolist():
                     yield stored_record(transaction, number)
-        # A damaged page may say that a value has gigabytes.
-        except (lmdb.Error, MemoryError) as error:
-            raise DataError(
-                f"The LMDB {path} is damaged: {error}. Copy it or make it again."
-            ) from None
+        except DAMAGE as error:
+            raise damaged(path, error) from None

@@ -5,10 +5,12 @@ python3 tools/bench_data.py --data data/training/MJ --gpu_rate 5000
 Stages are cumulative: read, decode, resize, randaug (at the default settings), collate. "ours" is
 what training does; "plain" is Pillow and torchvision as one would write it first (its RandAugment
 has other, lighter operations). Both run on one core in this process, taking turns; medians of the
-rounds, by processor time. Last, the rendered stream (--select_data synthetic), collated.
+rounds, by processor time. In --json the latter's stages are named "plain read" and so on. Last, the
+rendered stream (--select_data synthetic), collated.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -16,7 +18,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +29,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
+import lmdb
 import torch
+from PIL import Image
 from torchvision.transforms import v2 as transforms
 
 from argument_types import above_zero, positive
@@ -36,7 +41,7 @@ from engine.learning_options import AUGMENTATION_DEFAULTS
 from engine.report import markdown
 from label_filter import LabelFilter
 from lmdb_file import DataError
-from lmdb_set import LmdbSet, find_lmdbs
+from lmdb_set import LmdbSet, close_environments, find_lmdbs
 from lmdb_writer import LmdbWriter
 from preprocessing import UnreadableImageError, decode_image, resize_image
 from progress import RunLog
@@ -50,6 +55,7 @@ BATCH = 100
 FORMAT = ImageFormat()
 INTACT = AUGMENTATION_DEFAULTS["intact_prob"]
 UNAUGMENTED = "collate without randaug"
+PLAIN = "plain "
 Work = Callable[[Sequence[int]], Any]
 
 
@@ -58,19 +64,18 @@ class Row:
     """A stage's figure.
 
     Attributes:
-        path: ours or plain.
         stage: up to which a record is brought; all of the stages before are part of it, but for
-            `UNAUGMENTED`, which leaves out `randaug`.
+            `UNAUGMENTED`, which leaves out `randaug`. The plain path's begin with `PLAIN`.
         images_per_s_core: median over the rounds.
 
     """
 
-    path: str
     stage: str
     images_per_s_core: float
 
 
-def our_stages(opened: LmdbSet) -> dict[str, Work]:
+@contextmanager
+def our_stages(opened: LmdbSet) -> Iterator[dict[str, Work]]:
     """What training does with a batch of records, up to each stage."""
     source = Source("data", [opened])
     plain = TrainingDataset([source], FORMAT, None)
@@ -89,7 +94,7 @@ def our_stages(opened: LmdbSet) -> dict[str, Work]:
     def samples(dataset: TrainingDataset, indices: Sequence[int]) -> list:
         return [dataset[(0, i, 0)] for i in indices]
 
-    return {
+    yield {
         "read": read,
         "decode": decode,
         "resize": resize,
@@ -97,15 +102,21 @@ def our_stages(opened: LmdbSet) -> dict[str, Work]:
         "randaug": partial(samples, augmented),
         "collate": lambda indices: collate(samples(augmented, indices), FORMAT),
     }
+    close_environments()  # LMDB refuses a file that is open already
 
 
-def plain_stages(opened: LmdbSet) -> dict[str, Work]:
-    """The same with Pillow and torchvision."""
+@contextmanager
+def plain_stages(opened: LmdbSet) -> Iterator[dict[str, Work]]:
+    """The same with lmdb, Pillow and torchvision."""
     shape = transforms.Resize((FORMAT.height, FORMAT.width), transforms.InterpolationMode.BICUBIC)
     augment = transforms.RandomApply([transforms.RandAugment(num_ops=3)], p=1 - INTACT)
     to_tensor = transforms.PILToTensor()
-    ours = our_stages(opened)
-    decode = ours["decode"]
+
+    def read(indices: Sequence[int]) -> list[bytes]:
+        return [transaction.get(b"image-%09d" % opened.numbers[i]) for i in indices]
+
+    def decode(indices: Sequence[int]) -> list[Image.Image]:
+        return [Image.open(io.BytesIO(image)).convert("RGB") for image in read(indices)]
 
     def resize(indices: Sequence[int]) -> list:
         return [shape(image) for image in decode(indices)]
@@ -116,14 +127,18 @@ def plain_stages(opened: LmdbSet) -> dict[str, Work]:
     def stack(stage: Work, indices: Sequence[int]) -> torch.Tensor:
         return torch.stack([to_tensor(image) for image in stage(indices)])
 
-    return {
-        "read": ours["read"],
-        "decode": decode,
-        "resize": resize,
-        UNAUGMENTED: partial(stack, resize),
-        "randaug": randaug,
-        "collate": partial(stack, randaug),
-    }
+    with (
+        lmdb.open(str(opened.path), readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        yield {
+            "read": read,
+            "decode": decode,
+            "resize": resize,
+            UNAUGMENTED: partial(stack, resize),
+            "randaug": randaug,
+            "collate": partial(stack, randaug),
+        }
 
 
 def measure(opened: LmdbSet, images: int, rounds: int, log: RunLog) -> list[Row]:
@@ -136,24 +151,24 @@ def measure(opened: LmdbSet, images: int, rounds: int, log: RunLog) -> list[Row]
         log: takes a line a round.
 
     """
-    paths = {"ours": our_stages(opened), "plain": plain_stages(opened)}
     batches = [
         [i % len(opened) for i in range(start, min(start + BATCH, images))]
         for start in range(0, images, BATCH)
     ]
-    rates: dict[tuple[str, str], list[float]] = {}
+    rates: dict[str, list[float]] = {}
     for number in range(rounds + 1):
-        for stage in paths["ours"]:
-            for path, stages in paths.items():
-                started = time.process_time()
-                for indices in batches[: 1 if number == 0 else None]:
-                    stages[stage](indices)
-                rate = images / (time.process_time() - started)
-                if number:  # the first one warms up
-                    rates.setdefault((path, stage), []).append(rate)
+        for prefix, opening in (("", our_stages), (PLAIN, plain_stages)):
+            with opening(opened) as stages:
+                for stage, work in stages.items():
+                    started = time.process_time()
+                    for indices in batches[: 1 if number == 0 else None]:
+                        work(indices)
+                    rate = images / (time.process_time() - started)
+                    if number:  # the first one warms up
+                        rates.setdefault(prefix + stage, []).append(rate)
         if number:
             log(f"round {number} of {rounds}")
-    return [Row(*key, round(statistics.median(found), 1)) for key, found in rates.items()]
+    return [Row(stage, round(statistics.median(found), 1)) for stage, found in rates.items()]
 
 
 def measure_rendering(images: int, rounds: int) -> list[Row]:
@@ -170,23 +185,22 @@ def measure_rendering(images: int, rounds: int) -> list[Row]:
             samples = [dataset[(0, number * images + i, 0)] for i in range(images)]
             collate(samples, FORMAT)
             rates.append(images / (time.process_time() - started))
-        rows.append(Row("ours", f"render {level}", round(statistics.median(rates[1:]), 1)))
+        rows.append(Row(f"render {level}", round(statistics.median(rates[1:]), 1)))
     return rows
 
 
 def report(rows: Sequence[Row], gpu_rates: Sequence[float]) -> str:
     """Both paths as a table, and what a GPU needs."""
-    found = {(row.path, row.stage): row.images_per_s_core for row in rows}
+    found = {row.stage: row.images_per_s_core for row in rows}
     table = []
-    for row in rows:
-        if row.path != "ours":
+    for stage, ours in found.items():
+        if stage.startswith(PLAIN):
             continue
-        ours = row.images_per_s_core
-        plain = found.get(("plain", row.stage))
+        plain = found.get(PLAIN + stage)
         compared = [f"{plain:,.0f}", f"{ours / plain:.2f}"] if plain else ["", ""]
-        table.append([row.stage, f"{ours:,.0f}", *compared])
+        table.append([stage, f"{ours:,.0f}", *compared])
     lines = [markdown(["up to", "ours, images/s a core", "plain", "ours / plain"], table)]
-    without, augmented = (found["ours", stage] for stage in (UNAUGMENTED, "collate"))
+    without, augmented = (found[stage] for stage in (UNAUGMENTED, "collate"))
     lines += [
         f"A GPU that trains on {rate:,.0f} images/s needs {math.ceil(rate / augmented)} such "
         f"core(s) (--workers) with RandAug, {math.ceil(rate / without)} without."

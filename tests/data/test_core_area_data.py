@@ -135,11 +135,12 @@ def test_bad_boxes_never_reach_a_batch(boxed_lmdb, name):
     dataset = samples_of(path)
     assert dataset.sources[0].size == 3  # found when the record is read, not before
     batch = batch_of(dataset, 3)
-    assert batch.texts == ["dog", "sun", "sun"]
+    stand_in = batch.texts[1]
+    assert batch.texts == ["dog", stand_in, "sun"] and stand_in in ("dog", "sun")
     (line,) = batch.passed_over
     assert line.startswith(f"{path} record 2: ") and "box" in line
     assert len(line) < len(str(path)) + 250
-    assert batch.has_core_area.tolist() == [True, False, False]
+    assert batch.has_core_area.tolist() == [True, stand_in == "dog", False]
     # In an evaluation set nothing stands in for it.
     opened = LmdbSet(path, label_filter())
     evaluated = EvaluationDataset(opened, ImageFormat(), opened.numbers, core_areas=True)
@@ -201,9 +202,10 @@ def test_official_labels_give_words_and_boxes(official, capsys):
     assert "4 records kept (3 with character boxes), 3 dropped" in str(opened.report)
     assert "label-000000005" in str(opened.report)
     batch = batch_of(dataset, 4)
-    assert batch.texts == ["cat", "its", "plain", "cat"]  # the last one's turn goes round
+    stand_in = batch.texts[3]
+    assert batch.texts == ["cat", "its", "plain", stand_in] and stand_in in batch.texts[:3]
     assert ["record 4" in line for line in batch.passed_over] == [True]
-    assert batch.has_core_area.tolist() == [True, True, False, True]
+    assert batch.has_core_area.tolist() == [True, True, False, stand_in != "plain"]
     np.testing.assert_array_equal(batch.core_area[0, 0], expected_area(boxes_of("cat")))
     assert "code was run" not in capsys.readouterr().out
 

@@ -2,10 +2,12 @@ import itertools
 import os
 import pickle
 import signal
+import time
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from augmentation import Augmenter
 from dataset import (
@@ -47,8 +49,9 @@ def test_unreadable_records_are_replaced_and_reported(mixed_set):
     assert all(len(b.texts) == 4 and b.images.shape == (4, 3, 32, 128) for b in batches)
     assert "w3" not in texts and "w7" not in texts
     lines = [line for b in batches for line in b.passed_over]
-    assert sum("record 4:" in line for line in lines) == 2
-    assert sum("the record has no image" in line for line in lines) == 2
+    # Two epochs, and now and then one is tried in another's stead.
+    assert 2 <= sum("record 4:" in line for line in lines) <= 4
+    assert 2 <= sum("the record has no image" in line for line in lines) <= 4
 
 
 def test_a_source_of_unreadable_images_has_no_sample(tmp_path, make_lmdb):
@@ -163,6 +166,14 @@ class Deadly(TrainingDataset):
         return super().__getitem__(key)
 
 
+@pytest.fixture
+def noticed_soon(monkeypatch):
+    """A loader looks for dead workers several times a second, instead of every five."""
+    looking = _MultiProcessingDataLoaderIter._try_get_data
+    monkeypatch.setattr(looking, "__defaults__", (0.2,))
+
+
+@pytest.mark.usefixtures("noticed_soon")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
     sources, said = [Source("set", [mixed_set])], []
@@ -173,7 +184,11 @@ def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
         sampler = MixingSampler([sources[0].size], [4], seed=3)
         loader = training_loader(Deadly(sources, folder), sampler, workers)
         batches = surviving_batches(loader, said.append)
-        return [next(batches) for _ in range(6)]
+        taken = []
+        for _ in range(6):
+            taken.append(next(batches))
+            time.sleep(0.1)  # most deaths come while this process is busy: nothing may raise here
+        return taken
 
     undisturbed = some_batches()
     assert not said
@@ -184,6 +199,7 @@ def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
     assert len(said) == 2 and "a process that loads data died" in said[0]
 
 
+@pytest.mark.usefixtures("noticed_soon")
 def test_workers_that_die_again_and_again_end_it(mixed_set, tmp_path):
     folder = tmp_path / "lives"
     folder.mkdir()

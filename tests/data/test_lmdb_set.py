@@ -122,11 +122,6 @@ def test_a_damaged_file_is_named(tmp_path):
         LmdbSet(tmp_path / "set", lenient())
 
 
-def test_a_count_beyond_the_records_is_reported(tmp_path, make_lmdb, encode_image):
-    path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")], declared=3)
-    assert LmdbSet(path, lenient()).report.dropped == {"no label": 2}
-
-
 def test_stand_ins_say_so(tmp_path, make_lmdb, encode_image):
     path = make_lmdb(tmp_path / "set", [(encode_image("x"), "x")], stand_in=b'{"level": "easy"}')
     assert LmdbSet(path, lenient()).stand_in == {"level": "easy"}

@@ -98,3 +98,5 @@ def test_boxes_that_disagree_are_counted(run, short_run, tmp_path, make_lmdb, en
         r"([0-9]+) times a record was passed over so far, ([0-9]+) of them as", shown
     )
     assert counted and counted[1] == counted[2] != "0"
+    named = (tmp_path / "run/passed_over-rank0.txt").read_text(encoding="utf-8").splitlines()
+    assert len(named) == int(counted[1]) and all("record 2: boxes" in line for line in named)
