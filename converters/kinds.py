@@ -72,12 +72,18 @@ def _synthtext_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="warp a slanted word upright, rather than cut out the rectangle around it",
     )
+    parser.add_argument(
+        "--letters_and_digits",
+        action="store_true",
+        help="leave out words with any other character, as the field's 5.5 million do",
+    )
     _add_quality(parser)
 
 
 def _open_synthtext(options: argparse.Namespace, log: RunLog) -> dict[Path, Source]:
     cutting = Cutting(options.input, options.quality, options.rectify)
-    return {options.output: SynthText(options.gt or options.input / "gt.mat", cutting, log)}
+    file = options.gt or options.input / "gt.mat"
+    return {options.output: SynthText(file, cutting, log, options.letters_and_digits)}
 
 
 def _mjsynth_options(parser: argparse.ArgumentParser) -> None:

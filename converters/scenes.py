@@ -16,6 +16,7 @@ from converters.source import Dropped, Word
 # A character's centre may be beyond its word by so much of the word's shorter side.
 TOLERANCE = 0.25
 OUTSIDE = "character boxes are outside of their word"
+CUT_OFF = "a character is outside of the photo"
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,13 @@ def _cut_out(word: SceneWord, photo: np.ndarray, path: str, cutting: Cutting) ->
     if word.characters is None:
         return Word(image, label, None, word.remark)
     characters = np.asarray(word.characters, np.float64)
-    boxes = _place_boxes(label, characters, crop) if _lie_within(characters, quad) else None
-    remark = word.remark if boxes else (OUTSIDE, f"{path}: {label!r}")
-    return Word(image, label, boxes, remark)
+    example = f"{path}: {label!r}"
+    if not _lie_within(characters, quad):
+        return Word(image, label, None, (OUTSIDE, example))
+    if _one_is_outside(characters, photo):
+        return Dropped(CUT_OFF, example)
+    boxes = _place_boxes(label, characters, crop)
+    return Word(image, label, boxes, word.remark if boxes else (OUTSIDE, example))
 
 
 def _lie_within(characters: np.ndarray, quad: np.ndarray) -> bool:
@@ -107,11 +112,18 @@ def _lie_within(characters: np.ndarray, quad: np.ndarray) -> bool:
     return bool(((centres >= low - margin) & (centres <= high + margin)).all())
 
 
+def _one_is_outside(quads: np.ndarray, pixels: np.ndarray) -> bool:
+    """Whether one of the quads, [N, 4, 2], has no part in an image, [H, W, 3]."""
+    height, width = pixels.shape[:2]
+    low, high = quads.min(1), quads.max(1)
+    return bool(((high < 0) | (low > (width, height))).any())
+
+
 def _place_boxes(label: str, characters: np.ndarray, crop: Crop) -> list[BoxEntry] | None:
-    """The boxes in the crop, to a hundredth of a pixel; None where one is no place near it."""
+    """The boxes in the crop, to a hundredth of a pixel; None where one has no part in it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         corners = crop.place(characters)
-    if not (np.abs(corners) <= FARTHEST).all():
+    if not (np.abs(corners) <= FARTHEST).all() or _one_is_outside(corners, crop.pixels):
         return None
     quads = corners.reshape(-1, 8).round(2).tolist()
     return [[character, *quad] for character, quad in zip(label, quads, strict=True)]

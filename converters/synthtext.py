@@ -30,6 +30,7 @@ VARIABLES = {
     "charBB": QuadColumn,
 }
 WORDS_DISAGREE = "words and word boxes disagree"
+OTHERS = "other than letters and digits"
 CHARACTERS_DISAGREE = "characters and character boxes disagree"
 
 
@@ -61,13 +62,16 @@ class SynthText:
         ground_truth: `gt.mat`.
         cutting: how words are cut out.
         log: says what is being read, which takes a while.
+        letters_and_digits: leave out words with any other character.
 
     Raises:
         DataError: no such file, or another one.
 
     """
 
-    def __init__(self, ground_truth: Path, cutting: Cutting, log: RunLog):
+    def __init__(
+        self, ground_truth: Path, cutting: Cutting, log: RunLog, letters_and_digits: bool = False
+    ):
         file = MatlabFile(ground_truth, tuple(VARIABLES))
         self.job = {
             "kind": "synthtext",
@@ -75,8 +79,11 @@ class SynthText:
             "gt": fingerprint(ground_truth),
             "quality": cutting.quality,
             "rectify": cutting.upright,
+            "letters_and_digits": letters_and_digits,
         }
-        self.convert = partial(_convert_images, cutting=cutting)
+        self.convert = partial(
+            _convert_images, cutting=cutting, letters_and_digits=letters_and_digits
+        )
         self._columns = []
         for name, column in VARIABLES.items():
             log(f"reading {name} of {ground_truth}")
@@ -100,11 +107,14 @@ class SynthText:
             yield tuple(AnnotatedScene(*(c[n] for c in self._columns)) for n in numbers)
 
 
-def _convert_images(images: Sequence[AnnotatedScene], cutting: Cutting) -> list[Word | Dropped]:
-    return [word for image in images for word in convert_scene(_scene(image), cutting)]
+def _convert_images(
+    images: Sequence[AnnotatedScene], cutting: Cutting, letters_and_digits: bool
+) -> list[Word | Dropped]:
+    scenes = (_scene(image, letters_and_digits) for image in images)
+    return [word for scene in scenes for word in convert_scene(scene, cutting)]
 
 
-def _scene(image: AnnotatedScene) -> Scene:
+def _scene(image: AnnotatedScene, letters_and_digits: bool) -> Scene:
     """An image with the words of its text, and of its characters those that are theirs."""
     labels, path = image.text.split(), printable(image.path)
     if len(labels) != len(image.words):
@@ -118,6 +128,9 @@ def _scene(image: AnnotatedScene) -> Scene:
         remark = (CHARACTERS_DISAGREE, example)
     words = []
     for label, quad, (first, end) in zip(labels, image.words, pairwise(ends), strict=True):
+        if letters_and_digits and not (label.isascii() and label.isalnum()):
+            words.append(Dropped(OTHERS, f"{path}: {label!r}"))
+            continue
         characters = None if remark else image.characters[first:end]
         words.append(SceneWord(label, quad, characters, remark))
     return Scene(image.path, words)

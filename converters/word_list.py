@@ -4,6 +4,7 @@ T. Q. Phan et al., Recognizing Text with Perspective Distortion in Natural Scene
 A. Risnumawan et al., A Robust Arbitrary Text Detection System for Natural Scene Images, 2014.
 """
 
+import re
 from pathlib import Path
 
 from converters.annotation_file import require_file
@@ -12,6 +13,7 @@ from converters.icdar import parse_icdar_line
 from converters.line_files import LineList
 from labelled_folder import BadLineError, split_line
 
+_TWICE = re.compile(r"(\S+) [01] \1")
 LIST_NAMES = ("gt.txt", "test_label.txt")
 
 
@@ -36,7 +38,8 @@ def parse_list_line(line: str) -> AnnotatedImage:
     """Path and label of a line.
 
     They have between them a tab (what follows another, as a lexicon, is passed over), a comma, the
-    label being in quotation marks then, or the first space.
+    label being in quotation marks then, or the first space. MMOCR's lists have the label twice,
+    with a number between (`timage/1.jpg RONALDO 1 RONALDO`).
 
     Raises:
         BadLineError: one of them is missing.
@@ -48,4 +51,5 @@ def parse_list_line(line: str) -> AnnotatedImage:
         except BadLineError:
             pass  # not quoted
     path, label = split_line(line)
-    return AnnotatedImage(path, label.split("\t")[0])
+    twice = _TWICE.fullmatch(label)
+    return AnnotatedImage(path, twice[1] if twice else label.split("\t")[0])

@@ -12,6 +12,8 @@ import scipy.io
 from PIL import Image, ImageDraw
 
 from converters.conversion import ConversionReport, convert
+from converters.scenes import Cutting
+from converters.synthtext import SynthText
 from progress import RunLog
 
 
@@ -112,6 +114,37 @@ def scene() -> Callable:
         quads = [quad for _, quad in words]
         characters = [c for word, quad in words for c in character_quads(word, quad)]
         return path, strings or [word for word, _ in words], quads, characters
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def many(scene, box) -> Callable:
+    """As many annotated images of three words each."""
+
+    def make(count: int = 60) -> list:
+        return [
+            scene(f"{k % 3}/{k}.jpg", [(f"w{k}", box(5, 5 + j, 45 + k, 25 + j)) for j in range(3)])
+            for k in range(count)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def source(tmp_path, save_synthtext, draw) -> Callable:
+    """Opens a SynthText of some images; their photos are drawn with the words' quads in red."""
+
+    def make(
+        *images, rectify=False, photos=True, quality=95, letters_and_digits=False, **changed
+    ) -> SynthText:
+        folder = tmp_path / "in"
+        for path, _, quads, _ in images if photos else ():
+            draw(folder / path, [(quad, "red") for quad in quads])
+        folder.mkdir(exist_ok=True)
+        save_synthtext(folder / "gt.mat", images, **changed)
+        cutting = Cutting(folder, quality, rectify)
+        return SynthText(folder / "gt.mat", cutting, RunLog(enabled=False), letters_and_digits)
 
     return make
 

@@ -1,45 +1,26 @@
 """SynthText: gt.mat and photos to word crops with character boxes."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 
-from converters.columns import QuadColumn, TextColumn
 from converters.conversion import convert
 from converters.crops import crop_hull, rectify
-from converters.scenes import Cutting
-from converters.synthtext import SynthText
 from lmdb_file import DataError
+from lmdb_tools.record_check import Rules
+from lmdb_tools.tree_check import check_tree
 from progress import RunLog
+from text import Charset
 
 ROOT = Path(__file__).resolve().parents[2]
 SLANTED = [[40.0, 20.0], [120.0, 40.0], [112.0, 70.0], [32.0, 50.0]]
 SILENT = RunLog(enabled=False)
-
-
-@pytest.fixture
-def source(tmp_path, save_synthtext, draw):
-    """Opens a SynthText of some images; their photos are drawn with the words' quads in red."""
-
-    def make(*images, rectify=False, photos=True, quality=95, **changed):
-        for path, _, quads, _ in images if photos else ():
-            draw(tmp_path / "in" / path, [(quad, "red") for quad in quads])
-        (tmp_path / "in").mkdir(exist_ok=True)
-        save_synthtext(tmp_path / "in" / "gt.mat", images, **changed)
-        return SynthText(
-            tmp_path / "in" / "gt.mat", Cutting(tmp_path / "in", quality, rectify), SILENT
-        )
-
-    return make
 
 
 def test_words_are_cut_out_with_their_characters_boxes(
@@ -235,15 +216,8 @@ def test_photos_that_are_no_use(source, scene, box, converted, labels, draw, tmp
     assert "0x" not in str(report)
 
 
-def many(scene, box, count=60):
-    return [
-        scene(f"{k % 3}/{k}.jpg", [(f"w{k}", box(5, 5 + j, 45 + k, 25 + j)) for j in range(3)])
-        for k in range(count)
-    ]
-
-
-def test_any_number_of_processes_writes_the_same(source, scene, box, converted, tmp_path):
-    made = source(*many(scene, box, 20))
+def test_any_number_of_processes_writes_the_same(source, many, converted, tmp_path):
+    made = source(*many(20))
     one = converted(made, tmp_path / "one", jobs=1)
     two = converted(made, tmp_path / "two", jobs=2)
     assert one == two
@@ -259,11 +233,9 @@ def test_quality_decides_about_the_bytes(source, scene, box, converted, tmp_path
     assert sizes[0] < sizes[1]
 
 
-def test_an_exception_in_the_middle_costs_nothing(
-    source, scene, box, converted, tmp_path, monkeypatch
-):
+def test_an_exception_in_the_middle_costs_nothing(source, many, converted, tmp_path, monkeypatch):
     monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 10)
-    made = source(*many(scene, box))
+    made = source(*many())
     undisturbed = converted(made, tmp_path / "undisturbed")
     healthy = made.convert
     seen = []
@@ -299,8 +271,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_killed_run_goes_on(source, scene, box, converted, read_lmdb, tmp_path):
-    made = source(*many(scene, box, 100))
+def test_a_killed_run_goes_on(source, many, converted, read_lmdb, tmp_path):
+    made = source(*many(100))
     report, undisturbed = converted(made, tmp_path / "undisturbed")
     options = ["synthtext", "--input", tmp_path / "in", "--output", tmp_path / "out", "--jobs", "1"]
     killed = subprocess.Popen(
@@ -328,9 +300,9 @@ def test_a_killed_run_goes_on(source, scene, box, converted, read_lmdb, tmp_path
     assert not (tmp_path / "out.partial").exists()
 
 
-def test_other_options_are_another_job(source, scene, box, converted, tmp_path, monkeypatch):
+def test_other_options_are_another_job(source, many, converted, tmp_path, monkeypatch):
     monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 10)
-    images = many(scene, box)
+    images = many()
     made = source(*images)
     healthy = made.convert
     made.convert = lambda task: 1 / 0 if "/50." in task[2].path else healthy(task)
@@ -342,59 +314,6 @@ def test_other_options_are_another_job(source, scene, box, converted, tmp_path, 
         convert(source(*images, rectify=True), tmp_path / "out", 1, SILENT)
 
 
-def test_columns_are_compact_and_empty_their_cells():
-    rng = np.random.default_rng(0)
-    count = 20_000
-    given = rng.random((count, 2, 4, 3)).astype(np.float32)
-    cells = np.empty(count, object)
-    texts = np.empty(count, object)
-    for number in range(count):
-        cells[number] = given[number].copy()
-        texts[number] = np.array(["two words", f"and {number}"])
-    tracemalloc.start()
-    quads, lines = QuadColumn(cells), TextColumn(texts)
-    size, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    payload = given.nbytes + sum(len(f"two words\nand {n}") for n in range(count))
-    assert size < 1.25 * payload
-    assert peak < 1.5 * payload
-    assert all(cell is None for cell in (*cells, *texts))
-    assert quads[777].dtype == np.float32
-    np.testing.assert_array_equal(quads[777], given[777].transpose(2, 1, 0))
-    assert lines[777] == "two words\nand 777"
-    assert len(quads) == len(lines) == count
-
-
-def test_a_task_carries_only_its_own_images(source, scene, box):
-    made = source(*many(scene, box, 200), photos=False)
-    tasks = list(made.tasks(0))
-    assert len(tasks) == len(made) == 25
-    assert max(len(pickle.dumps(task)) for task in tasks) < 8 * 1500
-    assert len(pickle.dumps(made.convert)) < 1000
-    assert [image.path for task in made.tasks(20) for image in task] == [
-        f"{k % 3}/{k}.jpg" for k in range(160, 200)
-    ]
-
-
-def test_odd_cells_count_as_empty():
-    cells = np.empty(6, object)
-    cells[:] = [
-        np.zeros((2, 4)),
-        np.zeros((4, 2)),
-        np.array(["text"]),
-        5,
-        np.zeros((2, 4, 0)),
-        None,
-    ]
-    assert [len(QuadColumn(cells.copy())[k]) for k in range(6)] == [1, 0, 0, 0, 0, 0]
-    nested = np.empty((1, 2), object)
-    nested[0] = [np.array(["a b"]), np.array(["c"])]
-    texts = np.empty(4, object)
-    texts[:] = [nested, np.zeros(3), None, np.array(["\ud800"])]
-    column = TextColumn(texts)
-    assert [column[k] for k in range(4)] == ["a b\nc", "", "", "\ud800"]
-
-
 def test_half_a_surrogate_pair_is_no_label(source, scene, box, converted, labels, tmp_path):
     made = source(scene("1/a.jpg", [("ab", box(5, 5, 35, 20)), ("cd", box(5, 30, 35, 45))]))
     made._columns[1] = [("\ud800b cd")]
@@ -404,71 +323,37 @@ def test_half_a_surrogate_pair_is_no_label(source, scene, box, converted, labels
     str(report).encode("utf-8")
 
 
-def test_missing_variables_name_those_that_are_there(source, scene, box):
-    with pytest.raises(DataError, match=r"lacks the variables charBB; it has .*wordBB"):
-        source(scene("1/a.jpg", [("a", box(5, 5, 35, 20))]), charBB=None)
+def test_words_that_the_photo_cuts_off_are_dropped(source, scene, box, converted, labels, tmp_path):
+    words = [("four", box(-40, 10, 80, 30)), ("two", box(-5, 40, 40, 60))]
+    made = source(scene("1/a.jpg", words))
+    report, stored = converted(made, tmp_path / "out")
+    assert labels(stored) == ["two"]
+    assert report.dropped == {"a character is outside of the photo": 1}
 
 
-def test_other_variables_are_no_cells(source, scene, box):
-    with pytest.raises(DataError, match=r"wordBB of .* is no cell array"):
-        source(scene("1/a.jpg", [("a", box(5, 5, 35, 20))]), wordBB=np.zeros((2, 4)))
+@pytest.mark.parametrize("rectify", [False, True])
+def test_a_check_passes_on_what_was_converted(
+    source, scene, box, converted, tmp_path, rectify
+):
+    """Odd boxes, which are left out with a remark, among them."""
+    path, strings, quads, characters = scene(
+        "1/a.jpg",
+        [("one", box(5, 5, 35, 20)), ("two", box(-5, 60, 35, 75)), ("four", box(-40, 90, 80, 110))],
+    )
+    characters[1] = box(1, 5, 4, 20)  # beside the word, though near
+    images = (path, strings, quads, characters), scene("2/b.jpg", [("end", SLANTED)])
+    made = source(*images, rectify=rectify)
+    converted(made, tmp_path / "data/training/ST")
+    rules = Rules(Charset.load("36"), 25, decode=True)
+    checked = check_tree({tmp_path / "data/training/ST": "training"}, rules, 1, SILENT)
+    assert checked.passed, checked.findings.counts
 
 
-def test_lengths_must_agree(source, scene, box):
-    paths = np.empty((1, 2), object)
-    paths[0] = [np.array(["a"]), np.array(["b"])]
-    with pytest.raises(DataError, match="different lengths: imnames 2, txt 1"):
-        source(scene("1/a.jpg", [("a", box(5, 5, 35, 20))]), imnames=paths)
-
-
-def test_a_file_of_version_7_3_says_what_to_do(tmp_path):
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
-    (tmp_path / "gt.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(DataError, match=r"version 7\.3 \(HDF5\).*-v7'"):
-        SynthText(tmp_path / "gt.mat", Cutting(tmp_path, 95), SILENT)
-
-
-@pytest.mark.parametrize("length", [0, 3, 100, 128, 200, 1000])
-def test_a_damaged_file_is_a_sentence(source, scene, box, tmp_path, length):
-    source(*many(scene, box, 20))
-    file = tmp_path / "in/gt.mat"
-    file.write_bytes(file.read_bytes()[:length])
-    with pytest.raises(DataError, match=r"can't be read as a MATLAB file|lacks the variables"):
-        SynthText(file, Cutting(tmp_path, 95), SILENT)
-
-
-def test_noise_in_the_file_never_crashes(source, scene, box, tmp_path):
-    source(*many(scene, box, 5))
-    file = tmp_path / "in/gt.mat"
-    whole = file.read_bytes()
-    rng = np.random.default_rng(1)
-    outcomes = set()
-    for _ in range(60):
-        damaged = bytearray(whole)
-        for position in rng.integers(0, len(whole), 4):
-            damaged[position] = rng.integers(256)
-        file.write_bytes(damaged)
-        try:
-            SynthText(file, Cutting(tmp_path, 95), SILENT)
-            outcomes.add("read")
-        except DataError:
-            outcomes.add("refused")
-    assert "refused" in outcomes
-
-
-def test_a_missing_file_says_what_it_has(tmp_path):
-    with pytest.raises(DataError, match=r"There is no file .*gt\.mat, which has the MATLAB"):
-        SynthText(tmp_path / "gt.mat", Cutting(tmp_path, 95), SILENT)
-
-
-def test_scipy_reads_one_variable_at_a_time(source, scene, box, monkeypatch):
-    asked = []
-    loadmat = scipy.io.loadmat
-
-    def spy(file, variable_names, **options):
-        asked.append(variable_names)
-        return loadmat(file, variable_names=variable_names, **options)
-
-    monkeypatch.setattr(scipy.io, "loadmat", spy)
-    source(scene("1/a.jpg", [("a", box(5, 5, 35, 20))]))
-    assert asked == [["imnames"], ["txt"], ["wordBB"], ["charBB"]]
+def test_words_of_letters_and_digits_alone(source, scene, box, converted, labels, tmp_path):
+    words = ["it's", "Room", "caf\u00e9", "101"]
+    quads = [box(5, 5 + 25 * k, 65, 25 + 25 * k) for k in range(4)]
+    image = scene("1/a.jpg", list(zip(words, quads, strict=True)))
+    report, stored = converted(source(image, letters_and_digits=True), tmp_path / "out")
+    assert labels(stored) == ["Room", "101"]
+    assert report.dropped == {"other than letters and digits": 2}
+    assert report.with_boxes == 2  # each word has its own characters' boxes

@@ -207,6 +207,8 @@ def test_a_long_line_takes_no_time():
         ('1.jpg, "it\\"s"', "1.jpg", 'it"s'),
         ("1.jpg CAR", "1.jpg", "CAR"),
         ("1.jpg P L A C E", "1.jpg", "P L A C E"),
+        ("timage/1.jpg RONALDO 1 RONALDO", "timage/1.jpg", "RONALDO"),
+        ("1.jpg NOT 1 TWICE", "1.jpg", "NOT 1 TWICE"),
         ('1.jpg 5,"', "1.jpg", '5,"'),
         ('1.jpg\t"quoted"', "1.jpg", '"quoted"'),
     ],
@@ -214,6 +216,17 @@ def test_a_long_line_takes_no_time():
 def test_lists_have_many_forms(line, path, label):
     entry = parse_list_line(line)
     assert (entry.path, entry.label.strip()) == (path, label)
+
+
+def test_cute80_in_the_form_of_mmocr_has_its_288_words(tmp_path, write_images, converted, labels):
+    names = [f"timage/{k:03d}.jpg" for k in range(288)]
+    folder = write_images(tmp_path / "in", *names)
+    lines = [f"{name} WORD{k} {k % 2} WORD{k}\n" for k, name in enumerate(names)]
+    (folder / "test_label.txt").write_text("".join(lines))
+    source = word_list("cute80", folder, folder / "test_label.txt", True)
+    report, stored = converted(source, tmp_path / "CUTE80")
+    assert labels(stored) == [f"WORD{k}" for k in range(288)]
+    assert not report.dropped
 
 
 def test_every_bad_line_of_a_list_is_counted(tmp_path, write_images, converted, labels):
