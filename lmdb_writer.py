@@ -16,6 +16,7 @@ from char_boxes import BoxEntry
 from lmdb_file import UNFINISHED
 
 LOCK = "writing.lock"
+OWN_FILES = {"data.mdb", "lock.mdb"}
 COMMIT_EVERY = 1000  # records
 COMMIT_BYTES = 64 * 2**20  # or so many bytes, where images are large
 
@@ -91,11 +92,14 @@ class LmdbWriter:
             self._map_size = self._env.info()["map_size"]
             self.count, self.progress = found["count"], found["progress"]
             return
-        for file in self.partial.iterdir():  # of a run that was killed
-            if file.is_dir():
-                shutil.rmtree(file)
-            elif file.name != LOCK:
-                file.unlink()
+        there = {file.name for file in self.partial.iterdir()} - {LOCK}
+        if there - OWN_FILES:
+            raise FileExistsError(
+                f"{self.partial} is there, and holds {min(there - OWN_FILES)}, which is nothing of "
+                "an interrupted conversion: move it away, or choose another place for the LMDB."
+            )
+        for name in there:  # of a run that was killed
+            (self.partial / name).unlink()
         # Where all is lost anyway on a fault, nothing needs to be on disk before the end.
         self._env = lmdb.open(
             str(self.partial), map_size=self._map_size, sync=self._job is not None

@@ -1,5 +1,6 @@
 """The sources of `--select_data`, LMDBs or a rendered stream, and their shares of a batch."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import PIL
 from PIL import Image
 
 from char_boxes import CharBox, match_boxes
@@ -78,7 +81,8 @@ class RenderedSource:
     def __init__(self, settings: StreamSettings, label_filter: LabelFilter, seed: int):
         self.settings, self.charset = settings, label_filter.charset
         self.renderer: Renderer = settings.renderer(seed, partial(_is_usable, label_filter))
-        self.identity = self.renderer.digest()
+        decisive = self.renderer.digest(), str(label_filter), cv2.__version__, PIL.__version__
+        self.identity = hashlib.sha256(repr(decisive).encode("utf-8")).hexdigest()[:12]
 
     def locate(self, index: int) -> tuple["RenderedSource", int]:
         """The stream itself, and the number of the word in it."""

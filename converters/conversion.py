@@ -4,13 +4,16 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks import EXPECTED_IMAGES
+from benchmarks import EXPECTED_IMAGES, TRAINING_IMAGES
+from converters.image_files import NO_IMAGE
 from converters.source import Dropped, Source, Word
 from label_filter import keep_example, reason_lines
 from lmdb_file import DataError
 from lmdb_writer import LmdbWriter
 from parallel import WorkerPool
 from progress import Progress, RunLog
+
+NEARLY_ALL = 0.999  # broken images of a training set are left out
 
 
 @dataclass
@@ -92,11 +95,20 @@ def convert(source: Source, output: Path, jobs: int, log: RunLog) -> ConversionR
                 if writer.wants_checkpoint:
                     writer.checkpoint({"tasks": done, "report": asdict(report)})
         if not writer.count:
-            raise DataError(f"No word was written to {output}: {report}")
-    expected = EXPECTED_IMAGES.get(output.name)
-    if expected not in (None, report.written):
-        log(
-            f"warning: {output.name} should have {expected:,} images, and has "
-            f"{report.written:,}: figures on it can't be compared with others'"
-        )
+            lost = NO_IMAGE in report.dropped
+            cure = "\nAre the images elsewhere? Their paths start at --input." if lost else ""
+            raise DataError(f"No word was written to {output}: {report}{cure}")
+    _say_what_is_missing(output.name, report.written, log)
     return report
+
+
+def _say_what_is_missing(name: str, written: int, log: RunLog) -> None:
+    expected = EXPECTED_IMAGES.get(name)
+    if expected not in (None, written):
+        log(
+            f"warning: {name} should have {expected:,} images, and has {written:,}: figures on it "
+            "can't be compared with others'"
+        )
+    whole = TRAINING_IMAGES.get(name, 0)
+    if written < NEARLY_ALL * whole:
+        log(f"warning: {name} has {written:,} of some {whole:,} images: is the download whole?")

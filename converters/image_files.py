@@ -8,6 +8,8 @@ from converters.lost_word import LostWordError
 from labelled_folder import read_file
 from preprocessing import UnreadableImageError, decode_image
 
+NO_IMAGE = "no such image"
+
 
 def read_image_file(folder: Path, name: str) -> bytes:
     """The bytes of an image file, by its path below the source's folder.
@@ -27,7 +29,7 @@ def read_image_file(folder: Path, name: str) -> bytes:
         found = False
     contents = read_file(file) if found else None
     if contents is None:
-        raise LostWordError("no such image")
+        raise LostWordError(NO_IMAGE)
     return contents
 
 

@@ -13,6 +13,7 @@ from converters.annotation_file import fingerprint, parse_json, parse_texts, req
 from converters.copying import AnnotatedImage, ImageList
 from converters.line_files import LineList
 from converters.source import Dropped
+from labelled_folder import BadLineError
 from lmdb_file import DataError
 
 _MMOCR = re.compile(rb'\s*\{\s*"(metainfo|data_list)"')
@@ -54,6 +55,10 @@ def parse_union14m_line(line: str) -> AnnotatedImage:
         BadLineError: not a JSON object with both.
 
     """
+    if line.strip() in ("{", "["):
+        raise BadLineError(
+            "not JSON: a file has JSON lines, or MMOCR's JSON, beginning with metainfo or data_list"
+        )
     entry = parse_texts(line, "filename", "text")
     return AnnotatedImage(entry["filename"], entry["text"])
 

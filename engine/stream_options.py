@@ -42,7 +42,7 @@ def add_stream_options(group: _ArgumentGroup, level: str, prefix: str = "") -> N
         help="leave out the system's fonts: the same images on every machine (default: off)",
     )
     for name, text in (
-        ("curved", "on an arc or a wave"),
+        ("curved", "on an arc or a wave (of those that are wide enough to bend)"),
         ("perspective", "seen at an angle"),
         ("occluded", "with a part hidden"),
     ):

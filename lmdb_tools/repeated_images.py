@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from benchmarks import PART_OF
 from lmdb_file import DataError
 from lmdb_tools.findings import Example
 from lmdb_tools.lmdb_check import CheckedLmdb
@@ -14,7 +15,7 @@ from lmdb_tools.stored_label import RecordError, read_label
 from lmdb_tools.watched_lmdb import read_records
 
 # Sets that hold others by definition.
-NESTED = ({"IC13_857", "IC13_1015"}, {"IC15_1811", "IC15_2077"})
+NESTED = tuple({part, whole} for part, whole in PART_OF.items())
 PURPOSES = (None, TRAINING, EVALUATION)
 
 

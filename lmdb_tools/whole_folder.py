@@ -29,19 +29,29 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     require_free(folder)
     partial = folder.with_name(folder.name + ".partial")
+    # Beside it, as the folder itself may be an LMDB; what has none is somebody's own.
+    mark = partial.with_name(partial.name + ".mark")
     if unfinished_job(partial) is not None:
         raise FileExistsError(
             f"{partial} is the beginning of a conversion: finish that with the same command, or "
             "remove the folder."
         )
-    if partial.exists():  # of a run that was killed
+    if partial.exists():
+        if any(partial.iterdir()) and not mark.exists():
+            raise FileExistsError(
+                f"{partial} is there, and is nothing of an interrupted command: move it away, or "
+                "choose another place."
+            )
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
+    mark.touch()
     try:
         yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        mark.unlink(missing_ok=True)
         raise
     if folder.exists():
         folder.rmdir()
     partial.rename(folder)
+    mark.unlink(missing_ok=True)

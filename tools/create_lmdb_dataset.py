@@ -13,34 +13,12 @@ from pathlib import Path
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import lmdb
-
-from converters.conversion import convert
-from converters.folder import folder_of_words
-from lmdb_file import DataError
-from progress import RunLog
+from argument_types import positive
+from tools import prepare_data
 
 
-def create(input_path: Path, ground_truth: Path, output_path: Path, check: bool = True) -> str:
-    """Write the LMDB; returns the closing report.
-
-    Args:
-        input_path: folder that the paths of the ground truth start from.
-        ground_truth: the file.
-        output_path: folder of the LMDB; must not exist or be empty.
-        check: decode every image, and leave out what can't be decoded.
-
-    Raises:
-        DataError: no ground-truth file, or no image of it can be used.
-        FileExistsError: the output is there already.
-
-    """
-    source = folder_of_words(input_path, ground_truth, check)
-    return f"{output_path}: {convert(source, output_path, jobs=1, log=RunLog())}"
-
-
-def main() -> None:
-    """Parse, create, report."""
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, and do as `prepare_data.py folder`; the exit status."""
     parser = argparse.ArgumentParser(
         description="Make an LMDB from a folder of images and a ground-truth file."
     )
@@ -54,14 +32,21 @@ def main() -> None:
         action="store_true",
         help="don't decode the images to check them (default: check)",
     )
-    options = parser.parse_args()
-    ground_truth = options.gtFile or options.inputPath / "gt.txt"
-    try:
-        print(create(options.inputPath, ground_truth, options.outputPath, not options.no_check))
-    except (DataError, OSError, lmdb.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    parser.add_argument(
+        "--jobs", type=positive, metavar="N", help="processes (default: one a core)"
+    )
+    options = parser.parse_args(arguments)
+    more = {
+        "--input": options.inputPath,
+        "--gt": options.gtFile or options.inputPath / "gt.txt",
+        "--output": options.outputPath,
+        "--jobs": options.jobs,
+    }
+    given = [word for name, value in more.items() if value for word in (name, str(value))]
+    return prepare_data.main(["folder", *given, *(["--no_check"] if options.no_check else [])])
 
 
 if __name__ == "__main__":
-    main()
+    # Paths and labels may hold what the terminal's encoding lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    raise SystemExit(main())

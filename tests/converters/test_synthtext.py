@@ -332,9 +332,7 @@ def test_words_that_the_photo_cuts_off_are_dropped(source, scene, box, converted
 
 
 @pytest.mark.parametrize("rectify", [False, True])
-def test_a_check_passes_on_what_was_converted(
-    source, scene, box, converted, tmp_path, rectify
-):
+def test_a_check_passes_on_what_was_converted(source, scene, box, converted, tmp_path, rectify):
     """Odd boxes, which are left out with a remark, among them."""
     path, strings, quads, characters = scene(
         "1/a.jpg",

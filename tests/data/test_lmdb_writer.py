@@ -141,3 +141,31 @@ def test_an_unfinished_lmdb_says_so(tmp_path):
     interrupted(tmp_path / "set")
     with pytest.raises(DataError, match="is not finished: the command that makes it"):
         open_environment(tmp_path / "set.partial")
+
+
+def test_somebody_s_own_folder_is_left_alone(tmp_path):
+    mine = tmp_path / "out.partial/1.jpg"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    with (
+        pytest.raises(FileExistsError, match=r"out\.partial is there, and holds 1\.jpg"),
+        LmdbWriter(tmp_path / "out"),
+    ):
+        pass
+    with (
+        pytest.raises(FileExistsError, match=r"out\.partial is there, and is nothing of an"),
+        whole_folder(tmp_path / "out"),
+    ):
+        pass
+    assert mine.read_bytes() == b"mine"
+
+
+def test_large_images_make_a_checkpoint_early(tmp_path, monkeypatch):
+    monkeypatch.setattr("lmdb_writer.COMMIT_BYTES", 10_000)
+    with LmdbWriter(tmp_path / "out", job={"of": "test"}) as writer:
+        writer.write(bytes(9_000), "one")
+        assert not writer.wants_checkpoint
+        writer.write(bytes(9_000), "two")
+        assert writer.wants_checkpoint
+        writer.checkpoint({})
+        assert not writer.wants_checkpoint

@@ -66,12 +66,6 @@ def test_command(run, tmp_path, number):
     run(shortened(ALL[number], tmp_path))
 
 
-# They need what the authors of the sets give out; tests/converters runs each kind on its layout.
-@pytest.mark.parametrize("command", [c for c in OF_DATA if "prepare_data.py" in c])
-def test_a_source_s_command_is_understood(command):
-    prepare_data.get_args(shlex.split(command)[2:])
-
-
 def test_lmdbs_are_made_checked_and_edited(place_with_data, tmp_path, monkeypatch, capsys):
     shutil.copytree(place_with_data / "data", tmp_path / "data")
     shutil.copytree(place_with_data / "my_words", tmp_path / "my_words")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tools.create_lmdb_dataset import create
+from tools.create_lmdb_dataset import main
 
 TRAINING = ("iiit5k_train", "svt_train", "ic15_train", "ic03_train")
 EVALUATION = ("IIIT5k_3000", "SVT", "SVTP", "CUTE80", "IC15_2077")
@@ -20,7 +20,8 @@ def real_data(shared, tmp_path_factory):
     ):
         for name in names:
             source = shared / "real" / folder / name
-            create(source, source / "gt.txt", place / kind / name)
+            output = str(place / kind / name)
+            assert main(["--inputPath", str(source), "--outputPath", output]) == 0
     return place
 
 

@@ -7,11 +7,10 @@ import pytest
 
 from label_filter import LabelFilter
 from labelled_folder import LabelledFolder, read_ground_truth
-from lmdb_file import DataError
 from lmdb_set import LmdbSet
 from lmdb_writer import LmdbWriter
 from text import Charset
-from tools.create_lmdb_dataset import create
+from tools.create_lmdb_dataset import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FILTER = LabelFilter(Charset.load("94"), 25)
@@ -51,8 +50,13 @@ def test_bad_lines_have_their_numbers(folder):
     assert [number for number, _ in truth.bad_lines] == [5, 6, 9]
 
 
-def test_the_lmdb_has_the_images_and_labels(folder, tmp_path):
-    report = create(folder, folder / "gt.txt", tmp_path / "lmdb")
+def create(folder: Path, output: Path, *more: str) -> int:
+    return main(["--inputPath", str(folder), "--outputPath", str(output), "--jobs", "1", *more])
+
+
+def test_the_lmdb_has_the_images_and_labels(folder, tmp_path, capsys):
+    assert create(folder, tmp_path / "lmdb") == 0
+    report = capsys.readouterr().out
     opened = LmdbSet(tmp_path / "lmdb", FILTER)
     records = [opened.read(int(n)) for n in opened.numbers]
     assert [label for _, label in records] == ["Hello", "it's5", "Space"]
@@ -72,24 +76,32 @@ def test_the_folder_itself_can_be_scored(folder):
     assert missing is None
 
 
-def test_an_existing_output_is_left_alone(folder, tmp_path):
+def test_an_existing_output_is_left_alone(folder, tmp_path, capsys):
     (tmp_path / "lmdb").mkdir()
     (tmp_path / "lmdb" / "data.mdb").write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="there already"):
-        create(folder, folder / "gt.txt", tmp_path / "lmdb")
+    assert create(folder, tmp_path / "lmdb") == 2
+    assert "there already" in capsys.readouterr().err
     assert (tmp_path / "lmdb" / "data.mdb").read_bytes() == b"mine"
 
 
-def test_nothing_to_write_leaves_nothing(folder, tmp_path):
+def test_nothing_to_write_leaves_nothing(folder, tmp_path, capsys):
     (folder / "gt.txt").write_text("missing.png\tword\n")
-    with pytest.raises(DataError, match=r"(?s)No word was written.*missing\.png"):
-        create(folder, folder / "gt.txt", tmp_path / "lmdb")
+    assert create(folder, tmp_path / "lmdb") == 2
+    shown = capsys.readouterr().err
+    assert "No word was written" in shown and "missing.png" in shown
+    assert "Their paths start at --input" in shown
     assert not list(tmp_path.glob("lmdb*"))
 
 
-def test_a_missing_ground_truth_says_its_form(tmp_path):
-    with pytest.raises(DataError, match="path, tab, label"):
-        create(tmp_path, tmp_path / "gt.txt", tmp_path / "lmdb")
+def test_a_missing_ground_truth_says_its_form(tmp_path, capsys):
+    assert create(tmp_path, tmp_path / "lmdb", "--gtFile", str(tmp_path / "other.txt")) == 2
+    shown = capsys.readouterr().err
+    assert "other.txt" in shown and "path, tab, label" in shown
+
+
+def test_unchecked_images_are_copied_as_they_are(folder, tmp_path, capsys):
+    assert create(folder, tmp_path / "lmdb", "--no_check") == 0
+    assert "4 written" in capsys.readouterr().out
 
 
 def test_the_map_grows(tmp_path):
