@@ -9,7 +9,7 @@ import numpy as np
 # The reference's plasma has 256x256 points, 8 halvings. The last two add less than 2 of 255 levels
 # and are left out: a lattice of 64x64 is drawn, one point for each 4th pixel of a 32x128 image.
 PLASMA_LEVELS = 6
-PLASMA_CROP = (8, 32)  # rows, columns of the lattice that a 32x128 image covers
+PLASMA_ROWS = 8  # of the lattice that an image covers, and as many columns as keep it square
 
 ICE_SCALES = (1, 3, 9)  # pixels
 ICE_STD = 25
@@ -39,8 +39,8 @@ def plasma(height: int, width: int, decay: float, rng: np.random.Generator) -> n
         displacement *= amplitude
         field += displacement
     low, high = field.min(), field.max()
-    rows, columns = PLASMA_CROP
-    corner = (field[:rows, :columns] - low) / (high - low)
+    columns = min(len(field), math.ceil(PLASMA_ROWS * width / height))
+    corner = (field[:PLASMA_ROWS, :columns] - low) / (high - low)
     return cv2.resize(corner, (width, height), interpolation=cv2.INTER_LINEAR)
 
 

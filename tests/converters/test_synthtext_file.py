@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 
 from converters.columns import QuadColumn, TextColumn
+from converters.conversion import convert
 from converters.scenes import Cutting
 from converters.synthtext import SynthText
 from lmdb_file import DataError
@@ -137,3 +138,15 @@ def test_scipy_reads_one_variable_at_a_time(source, scene, box, monkeypatch):
     monkeypatch.setattr(scipy.io, "loadmat", spy)
     source(scene("1/a.jpg", [("a", box(5, 5, 35, 20))]))
     assert asked == [["imnames"], ["txt"], ["wordBB"], ["charBB"]]
+
+
+def test_memory_does_not_grow_with_the_images(source, many, tmp_path, monkeypatch):
+    monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 10)
+    peaks = []
+    for count in (100, 400):
+        made = source(*many(count))
+        tracemalloc.start()
+        convert(made, tmp_path / str(count), 1, SILENT)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 100_000

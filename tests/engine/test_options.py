@@ -4,23 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models
 
-from engine.learning_options import augmentation_settings, loss_weights, optimization
-from engine.model_options import check_against_checkpoint, training_config
+from engine.learning_options import optimization
+from engine.model_options import training_config
 from engine.option_error import OptionError
-from engine.reading_options import check_evaluation, checkpoints_to_test
 from models import preset_config
-from progress import RunLog
 from text import CHARSET_PRESETS
-from train_final_dist import prepare_model
 from utils import REFUSED, build_parser, get_args
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ["--train_data", "t", "--valid_data", "v"]
 TEST = ["--eval_data", "e", "--model_dir", "m.pth"]
 TINY = "mgp_str_tiny_patch4_3_32_128"
-
 OFFICIAL_TRAINING = """
     --train_data x --valid_data x --select_data MJ-ST --batch_ratio 0.5-0.5
     --total_data_usage_ratio 1.0 --batch_size 192 --num_iter 300000 --valInterval 2000
@@ -101,166 +96,6 @@ def test_minus_one_worker_is_all_cores(monkeypatch):
     assert get_args("train_final_dist", [*TRAIN, "--workers", "-1"]).workers == 7
 
 
-@pytest.mark.parametrize(
-    ("arguments", "field", "value"),
-    [
-        (["--imgH", "48"], "image_height", 48),
-        (["--imgW", "256"], "image_width", 256),
-        (["--batch_max_length", "40"], "max_length", 40),
-        (["--rgb"], "channels", 3),
-        ([], "channels", 1),
-        (["--sensitive"], "characters", CHARSET_PRESETS["94"]),
-        (["--character", "62"], "characters", CHARSET_PRESETS["62"]),
-        (["--character", "abc"], "characters", "abc"),
-        (["--Transformer", "char-str"], "name", "char_str_base_patch4_3_32_128"),
-        (["--TransformerModel", TINY], "width", 192),
-    ],
-)
-def test_model_options_have_their_effect(arguments, field, value):
-    config = training_config(get_args("train_final_dist", TRAIN + arguments), None)
-    assert getattr(config, field) == value
-
-
-def test_training_from_a_checkpoint_keeps_what_is_not_said():
-    start = preset_config(TINY, characters="abc", image_width=64)
-    kept = training_config(get_args("train_final_dist", TRAIN), start)
-    assert kept == start
-    changed = training_config(
-        get_args("train_final_dist", [*TRAIN, "--sensitive", "--imgW", "128"]), start
-    )
-    assert (changed.characters, changed.image_width) == (CHARSET_PRESETS["94"], 128)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--adam", "--lr", "0.001", "--beta1", "0.5"], ("adam", 0.001, "constant")),
-        (["--sgd"], ("sgd", 1.0, "constant")),
-        (["--scheduler"], ("adadelta", 1.0, "reference")),
-        (["--schedule", "cosine"], ("adadelta", 1.0, "cosine")),
-        (["--FT", "--saved_model", "x"], ("adadelta", 0.1, "cosine")),
-    ],
-)
-def test_optimizer_options_have_their_effect(arguments, expected):
-    chosen = optimization(get_args("train_final_dist", TRAIN + arguments))
-    assert (chosen.optimizer, chosen.lr, chosen.schedule) == expected
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--scheduler", "--schedule", "cosine"], "exclude each other"),
-        (["--FT"], "name it with --saved_model"),
-        (["--compile", "--recompute"], "decides by itself"),
-    ],
-)
-def test_optimizer_options_that_contradict(arguments, message):
-    with pytest.raises(OptionError, match=message):
-        optimization(get_args("train_final_dist", TRAIN + arguments))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--isrand_aug", "--augs_num", "2"], {"mode": "random", "number": 2}),
-        (["--isrand_aug", "--augs_mag", "1"], {"magnitude": 1}),
-        (["--isrand_aug", "--intact_prob", "0.1"], {"intact_probability": 0.1}),
-        (["--isrand_aug", "--manualSeed", "7"], {"seed": 7}),
-        (["--issel_aug", "--blur", "--warp"], {"mode": "selected", "groups": ("blur", "warp")}),
-        (["--issemantic_aug"], {"mode": "semantic"}),
-        (["--isrotation_aug"], {"mode": "rotation"}),
-        (["--isscatter_aug"], {"mode": "scatter"}),
-        (["--islearning_aug"], {"mode": "learning"}),
-    ],
-)
-def test_augmentation_options_have_their_effect(arguments, expected):
-    settings = augmentation_settings(get_args("train_final_dist", TRAIN + arguments))
-    assert expected.items() <= settings.items()
-
-
-def test_no_augmentation_by_default_and_on_request():
-    assert augmentation_settings(get_args("train_final_dist", TRAIN)) is None
-    assert augmentation_settings(get_args("train_final_dist", [*TRAIN, "--close_aug"])) is None
-
-
-def test_choosing_groups_without_naming_one_is_refused():
-    with pytest.raises(OptionError, match="--issel_aug needs a group: --process"):
-        augmentation_settings(get_args("train_final_dist", [*TRAIN, "--issel_aug"]))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--intact_prob", "0.1"],
-            "--intact_prob is about augmentation, which none of --isrand_aug",
-        ),
-        (["--close_aug", "--augs_mag", "0"], "--augs_mag is about augmentation"),
-        (["--issel_aug", "--blur", "--augs_num", "2"], "--issel_aug takes every group"),
-    ],
-)
-def test_settings_of_no_augmentation_are_refused(arguments, message):
-    with pytest.raises(OptionError, match=message):
-        augmentation_settings(get_args("train_final_dist", TRAIN + arguments))
-
-
-def test_a_group_without_its_mode_is_refused():
-    with pytest.raises(OptionError, match="add --issel_aug"):
-        augmentation_settings(get_args("train_final_dist", [*TRAIN, "--isrand_aug", "--blur"]))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "both"),
-    [
-        (["--imgW", "256"], "256.*128"),
-        (["--batch_max_length", "30"], "30.*25"),
-        (["--character", "62"], "0123456789abc.*0123456789abc"),
-        (["--TransformerModel", "mgp_str_base_patch4_3_32_128"], f"mgp_str_base.*{TINY}"),
-        (["--Transformer", "char-str"], "char-str.*mgp-str"),
-    ],
-)
-def test_testing_with_other_values_than_the_checkpoint_names_both(arguments, both):
-    options = get_args("test_final", TEST + arguments)
-    with pytest.raises(OptionError, match=both):
-        check_against_checkpoint(options, preset_config(TINY))
-
-
-def test_a_color_flag_against_a_grey_model_is_refused():
-    options = get_args("test_final", [*TEST, "--rgb"])
-    with pytest.raises(OptionError, match=r"3.*1"):
-        check_against_checkpoint(options, preset_config(TINY, channels=1))
-
-
-def test_the_same_values_as_the_checkpoint_are_fine():
-    arguments = ["--rgb", "--imgH", "32", "--Transformer", "mgp-str", "--TransformerModel", TINY]
-    check_against_checkpoint(get_args("test_final", TEST + arguments), preset_config(TINY))
-
-
-def test_a_model_of_another_method_is_refused():
-    arguments = ["--Transformer", "char-str", "--TransformerModel", TINY]
-    with pytest.raises(OptionError, match="a model of mgp-str, not of char-str"):
-        training_config(get_args("train_final_dist", TRAIN + arguments), None)
-
-
-def test_a_range_of_checkpoints(tmp_path):
-    for number in (5, 10, 200):
-        (tmp_path / f"iter_{number}.pth").touch()
-    (tmp_path / "best_accuracy.pth").touch()
-
-    def chosen(*arguments):
-        options = get_args(
-            "test_final", ["--eval_data", "e", "--model_dir", str(tmp_path), *arguments]
-        )
-        return [p.name for p in checkpoints_to_test(options)]
-
-    assert chosen() == ["iter_5.pth", "iter_10.pth", "iter_200.pth"]
-    assert chosen("--range", "6-200") == ["iter_10.pth", "iter_200.pth"]
-    with pytest.raises(OptionError, match=r"no iter_N.pth .* it has iter_5.pth"):
-        chosen("--range", "300-400")
-    with pytest.raises(OptionError, match="as in 5000-20000"):
-        chosen("--range", "all")
-
-
 def test_values_that_cannot_be_are_sentences(tmp_path):
     broken = tmp_path / "vocabulary.json"
     broken.write_text("{}")
@@ -273,22 +108,6 @@ def test_values_that_cannot_be_are_sentences(tmp_path):
     ):
         with pytest.raises(OptionError, match=message):
             training_config(get_args("train_final_dist", TRAIN + arguments), None)
-
-
-def test_an_own_vocabulary_sets_the_size_of_its_head(tmp_path):
-    file = tmp_path / "vocabulary.json"
-    Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="b")).save(str(file))
-    options = get_args("train_final_dist", [*TRAIN, "--bpe_vocabulary", str(file)])
-    config = training_config(options, None)
-    assert config.bpe_classes == 5
-    assert config.wp_classes == 30522
-
-
-def test_a_vocabulary_without_its_head_is_refused(tmp_path):
-    file = tmp_path / "vocabulary.json"
-    Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "b": 2}, unk_token="b")).save(str(file))
-    with pytest.raises(OptionError, match="for a bpe head, which acds_str_tiny lacks"):
-        parsed_training("--TransformerModel", "acds_str_tiny", "--bpe_vocabulary", str(file))
 
 
 STAGES = ROOT / "recipes" / "acds_char_str_light"
@@ -312,63 +131,6 @@ def test_an_unknown_method_lists_the_known_ones(capsys):
     assert "ACDS-STR-Base" in capsys.readouterr().err
 
 
-def parsed_training(*arguments: str):
-    options = get_args("train_final_dist", [*TRAIN, *arguments])
-    return options, training_config(options, None)
-
-
-def test_official_names_of_acds_need_no_model_name():
-    for method, name in (("Base", "acds_str_base"), ("Small", "acds_str_small")):
-        assert parsed_training("--Transformer", f"ACDS-STR-{method}")[1].name == name
-    with pytest.raises(OptionError, match="acds_str_base, not acds_str_small"):
-        parsed_training("--Transformer", "ACDS-STR-Base", "--TransformerModel", "acds_str_small")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--Transformer", "ACDS-STR-Base"], {"char_loss": 1}),
-        (
-            ["--Transformer", "ACDS-STR-Base", "--is_mask_supervision"],
-            {"char_loss": 1, "core_area_loss": 0.5},
-        ),
-        (
-            [
-                *("--TransformerModel", "acds_mgp_str_tiny", "--is_mask_supervision"),
-                *("--core_area_weight", "2", "--guidance_weight", "0.1", "--bpe_weight", "0"),
-            ],
-            {"char_loss": 1, "wp_loss": 1, "core_area_loss": 2, "guidance_loss": 0.1},
-        ),
-    ],
-)
-def test_loss_weights(arguments, expected):
-    weights = loss_weights(*parsed_training(*arguments))
-    assert {name: weight for name, weight in weights.items() if weight} == expected
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--core_area_weight", "1"], "needs --is_mask_supervision"),
-        (["--Transformer", "ACDS-STR-Base", "--bpe_weight", "1"], "acds_str_base lacks"),
-        (["--Transformer", "ACDS-STR-Base", "--guidance_weight", "1"], "acds_mgp_str models have"),
-        (["--Transformer", "char-str", "--char_weight", "0"], "nothing to learn"),
-        (["--core_area_form", "sigmoid"], "does not; --is_mask_supervision gives"),
-    ],
-)
-def test_guidance_options_that_can_do_nothing_are_refused(arguments, message):
-    with pytest.raises(OptionError, match=message):
-        loss_weights(*parsed_training(*arguments))
-
-
-def test_core_areas_give_a_plain_model_a_head_for_them():
-    assert not parsed_training()[1].core_area_head
-    assert parsed_training("--is_mask_supervision")[1].core_area_head
-    acds = ("--Transformer", "ACDS-STR-Small", "--is_mask_supervision")
-    assert not parsed_training(*acds)[1].core_area_head
-    assert parsed_training(*acds, "--core_area_form", "sigmoid")[1].core_area_form == "sigmoid"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -389,51 +151,6 @@ def test_values_out_of_range_are_refused_in_words(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_naming_the_checkpoints_own_method_changes_nothing():
-    start = preset_config(TINY, image_width=256, keep_ratio=True)
-    options = get_args("train_final_dist", [*TRAIN, "--Transformer", "mgp-str"])
-    assert training_config(options, start) == start
-
-
-def test_another_size_keeps_what_belongs_to_the_data():
-    start = preset_config(TINY, image_width=256, keep_ratio=True, characters="abc", max_length=9)
-    name = "mgp_str_small_patch4_3_32_128"
-    options = get_args("train_final_dist", [*TRAIN, "--TransformerModel", name])
-    assert training_config(options, start) == preset_config(
-        name, image_width=256, keep_ratio=True, characters="abc", max_length=9
-    )
-
-
-def test_padding_is_part_of_the_model():
-    options = get_args("train_final_dist", [*TRAIN, "--PAD"])
-    assert training_config(options, None).keep_ratio
-    testing = get_args("test_final", [*TEST, "--PAD"])
-    check_against_checkpoint(testing, preset_config(TINY, keep_ratio=True))
-    with pytest.raises(OptionError, match=r"--PAD .* True, but .* False"):
-        check_against_checkpoint(testing, preset_config(TINY))
-
-
-def test_regularization_reaches_the_model():
-    own = ["--label_smoothing", "0.1", "--stochastic_depth", "0.2", "--TransformerModel", TINY]
-    options = get_args("train_final_dist", TRAIN + own)
-    config = training_config(options, None)
-    model = prepare_model(options, config, None, None, RunLog(enabled=False))
-    assert model.label_smoothing == 0.1
-    assert model.blocks[-1].drop_path2.probability == 0.2
-
-
-def test_first_weights_come_from_one_place():
-    arguments = ["--pretrained", "--saved_model", "x"]
-    with pytest.raises(OptionError, match="choose one"):
-        optimization(get_args("train_final_dist", TRAIN + arguments))
-
-
-@pytest.mark.parametrize("arguments", [["--fast_acc"], ["--eval_img", "--benchmark_all_eval"]])
-def test_ways_of_scoring_that_exclude_each_other(arguments):
-    with pytest.raises(OptionError, match="benchmark_all_eval"):
-        check_evaluation(get_args("test_final", TEST + arguments))
-
-
 def test_a_file_of_options_stands_for_them(tmp_path, capsys):
     file = tmp_path / "recipe.txt"
     file.write_text(
@@ -446,27 +163,3 @@ def test_a_file_of_options_stands_for_them(tmp_path, capsys):
     with pytest.raises(SystemExit):
         get_args("train_final_dist", [f"@{tmp_path / 'none'}"])
     assert "No such file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--warmup", "5", "--scheduler"], "--warmup goes with a constant rate"),
-        (["--warmup", "5", "--schedule", "onecycle"], "onecycle has its own way"),
-        (["--warmup", "9", "--num_iter", "9"], "must be shorter than the run"),
-    ],
-)
-def test_a_warm_up_needs_room(arguments, message):
-    with pytest.raises(OptionError, match=message):
-        optimization(get_args("train_final_dist", [*TRAIN, *arguments]))
-
-
-def test_choices_of_optimization_arrive():
-    given = ["--adamw", "--weight_decay", "0.05", "--layer_decay", "0.8", "--warmup", "7"]
-    chosen = optimization(get_args("train_final_dist", [*TRAIN, *given]))
-    assert (chosen.optimizer, chosen.weight_decay, chosen.layer_decay, chosen.warmup) == (
-        "adamw",
-        0.05,
-        0.8,
-        7,
-    )

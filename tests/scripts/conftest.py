@@ -83,6 +83,8 @@ def run(place_with_data, free_port):
     ) -> subprocess.CompletedProcess:
         command = re.sub(r"--master_port[ =]\d+", f"--master_port={free_port()}", command)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        # Of two processes on two cores, two threads each would wait for one another.
+        threads = "1" if "--nproc_per_node=2" in command else "2"
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=place_with_data,
@@ -90,7 +92,7 @@ def run(place_with_data, free_port):
             text=True,
             timeout=600,
             check=False,
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "2", **environment},
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": threads, **environment},
         )
         if ok:
             assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -28,7 +28,7 @@ def real_data(shared, tmp_path_factory):
 def test_train_test_and_read(real_data, run, tmp_path, shared):
     run(
         f"python3 train_final_dist.py --train_data {real_data}/training "
-        f"--valid_data {real_data}/evaluation --select_data iiit5k_train-svt_train-ic15_train-"
+        f"--valid_data {real_data}/evaluation/SVT --select_data iiit5k_train-svt_train-ic15_train-"
         "ic03_train --batch_ratio 0.25-0.25-0.25-0.25 --rgb --isrand_aug "
         "--TransformerModel mgp_str_mini_stem8x8_3_32_128 --batch_size 8 --num_iter 3 "
         f"--workers 1 --adam --lr 0.001 --saved_path {tmp_path} --exp_name real"
