@@ -12,6 +12,7 @@ from modules.cafm import prepend_class
 from modules.core_area import core_area_values
 from modules.folding import FoldedA3, FoldedATD, FoldedMap, fold_extractor
 from modules.greedy import most_probable_of, read_until_stop
+from modules.packed_linear import pack_blocks
 
 # Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
 # as by thirty-twos, whose intermediate results don't fit the caches.
@@ -38,6 +39,8 @@ def reading_path(
     path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype).eval()
     if compiled:
         path.tokens = torch.compile(path.tokens)
+    else:
+        pack_blocks(path)
     return path
 
 
@@ -85,13 +88,11 @@ class Head(nn.Module):
 
 
 class MgpReadingPath(ReadingPath):
-    """MGP-STR and CHAR-STR; where the type is the model's, so are all weights but folded ones."""
+    """MGP-STR and CHAR-STR."""
 
     def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
-        own = model
-        if model.pos_embed.dtype != dtype:
-            own = cast_copy(model, dtype)
-            own.fuse_attention(fused_is_faster(model, dtype))
+        own = cast_copy(model, dtype)
+        own.fuse_attention(fused_is_faster(model, dtype))
         super().__init__(a3_heads(model, own, stop_ids))
         self.model = own
 

@@ -1,0 +1,55 @@
+"""Packed layers give what the plain ones give, and leave the model as it is."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models import create_model
+from models.reading_path import reading_path
+from modules.packed_linear import PackedFeedForward, PackedLinear, can_be_packed
+from modules.transformer_block import FeedForward
+
+needs_packing = pytest.mark.skipif(
+    not can_be_packed(torch.zeros(1)), reason="no packed products on this processor"
+)
+
+
+@needs_packing
+@pytest.mark.parametrize("shape", [(5, 48), (2, 7, 48), (1, 48), (0, 48)])
+def test_a_packed_layer_equals_the_plain_one(shape):
+    torch.manual_seed(0)
+    linear, values = nn.Linear(48, 80), torch.randn(shape)
+    with torch.inference_mode():
+        plain = linear(values)
+        torch.testing.assert_close(PackedLinear(linear)(values), plain, rtol=1e-5, atol=1e-5)
+        active = PackedLinear(linear, gelu=True)(values)
+        torch.testing.assert_close(active, F.gelu(plain), rtol=1e-5, atol=1e-5)
+
+
+@needs_packing
+def test_in_bf16_it_rounds_no_more_than_the_plain_one():
+    torch.manual_seed(0)
+    mlp = FeedForward(64)
+    values = torch.randn(200, 64)
+    with torch.inference_mode():
+        exact = mlp(values)
+        cast = FeedForward(64).bfloat16()
+        cast.load_state_dict(mlp.state_dict())
+        if not can_be_packed(cast.fc1.weight):
+            pytest.skip("no bf16 on this processor")
+        plain = (cast(values.bfloat16()).float() - exact).norm()
+        packed = (PackedFeedForward(cast)(values.bfloat16()).float() - exact).norm()
+    assert packed < 1.1 * plain
+
+
+@needs_packing
+def test_the_reading_path_is_packed_and_the_model_is_not():
+    model = create_model("mgp_str_mini_stem8x8_3_32_128").eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    path = reading_path(model, dict.fromkeys(model.config.granularities, -1))
+    assert any(isinstance(module, PackedLinear) for module in path.modules())
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    exact = reading_path(model, dict.fromkeys(model.config.granularities, -1), torch.float64)
+    assert not any(isinstance(module, PackedLinear) for module in exact.modules())
