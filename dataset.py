@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +40,8 @@ from sources import RenderedSource, Source
 # Where this many records from anywhere in a source can't be read, it is not training data.
 MAX_UNREADABLE = 1000
 MOST_DEATHS = 3  # of worker processes, without a batch between them
+# How PyTorch's messages of them begin; the thread that pins memory may be the one to notice.
+DEATHS = ("DataLoader worker", "Pin memory thread")
 # What may be wrong with a record; a DataError where its LMDB is gone or damaged there.
 UNUSABLE = (UnreadableImageError, BoxesError, DataError)
 
@@ -175,12 +178,12 @@ def _candidates(index: int, size: int | None, key: tuple[int, int]) -> Iterator[
 
     Bad records lie side by side, as a disk loses blocks: neighbours are likely to be bad, too.
     """
-    yield index
     if size is None:
-        yield from range(index + 1, index + MAX_UNREADABLE)
+        yield from count(index)
         return
+    yield index
     others = KeyedPermutation(size, (index, *key))
-    for tried in range(min(size, MAX_UNREADABLE)):
+    for tried in range(size):
         position = int(others(np.array([tried]))[0])
         if position != index:
             yield position
@@ -229,7 +232,8 @@ class TrainingDataset(Dataset):
         source_number, index, epoch = key
         source = self.sources[source_number]
         passed_over: list[str] = []
-        for position in _candidates(index, source.size, (source_number, epoch)):
+        candidates = _candidates(index, source.size, (source_number, epoch))
+        for position in islice(candidates, MAX_UNREADABLE):
             records, number = source.locate(position)
             try:
                 pixels, text, core_area = _read_record(
@@ -344,9 +348,13 @@ def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
     PyTorch's signal handler raises in whatever the process is doing then, mostly in a step. Without
     it, a loader that waits for a dead worker notices within seconds.
     """
+    handles = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if handles else None
+    if getattr(before, "__module__", "").startswith("torch."):  # since another loader's iteration
+        before = signal.SIG_DFL
     batches = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if before is not None:
+        signal.signal(signal.SIGCHLD, before)
     return batches
 
 
@@ -370,7 +378,7 @@ def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterato
                 taken, deaths = taken + 1, 0
                 yield batch
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if not str(error).startswith(DEATHS):
                 raise
             deaths += 1
             cause = str(error).splitlines()[0]

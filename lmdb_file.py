@@ -23,7 +23,8 @@ class DataError(ValueError):
 
 def damaged(path: Path, error: Exception) -> DataError:
     """What to say of an LMDB whose pages can't be read."""
-    return DataError(f"The LMDB {path} is damaged: {error}. Copy it or make it again.")
+    what = "no memory for what its pages say" if isinstance(error, MemoryError) else error
+    return DataError(f"The LMDB {path} is damaged: {what}. Copy it or make it again.")
 
 
 @dataclass(frozen=True)

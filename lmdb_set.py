@@ -130,7 +130,7 @@ class LmdbSet:
                     record = stored_record(transaction, number)
                     yield record.image, record.label
         except DAMAGE as error:
-            raise DataError(f"{self.path} can't be read ({error})") from None
+            raise DataError(f"{self.path} can't be read ({error or 'no memory'})") from None
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record.
@@ -164,7 +164,8 @@ class LmdbSet:
             with _environment(self._resolved).begin() as transaction:
                 record = stored_record(transaction, number)
         except DAMAGE as error:
-            raise DataError(f"the LMDB can't be read at this place ({error})") from None
+            what = str(error) or "no memory for what it says"
+            raise DataError(f"the LMDB can't be read at this place ({what})") from None
         try:
             return record, *read_label(record.label)
         # The index holds none without a label that can be read.

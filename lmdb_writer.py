@@ -92,6 +92,11 @@ class LmdbWriter:
             self._map_size = self._env.info()["map_size"]
             self.count, self.progress = found["count"], found["progress"]
             return
+        if _get(self.partial, b"num-samples") is not None:
+            raise FileExistsError(
+                f"{self.partial} is a whole LMDB, of a run that was killed at its very end, or of "
+                f"somebody else: rename it to {self.path.name}, or remove it."
+            )
         there = {file.name for file in self.partial.iterdir()} - {LOCK}
         if there - OWN_FILES:
             raise FileExistsError(
@@ -186,17 +191,22 @@ class LmdbWriter:
 
 def unfinished_job(partial: Path) -> dict | None:
     """What an interrupted job left: its `job`, `count` and `progress`; None where there is none."""
-    if not (partial / "data.mdb").is_file():
+    stored = _get(partial, UNFINISHED)
+    return None if stored is None else json.loads(stored)
+
+
+def _get(folder: Path, key: bytes) -> bytes | None:
+    """A value of an LMDB; None where there is none, or no LMDB that can be read."""
+    if not (folder / "data.mdb").is_file():
         return None
     try:
         with (
-            lmdb.open(str(partial), readonly=True, lock=False) as environment,
+            lmdb.open(str(folder), readonly=True, lock=False) as environment,
             environment.begin() as transaction,
         ):
-            stored = transaction.get(UNFINISHED)
+            return transaction.get(key)
     except lmdb.Error:  # killed while it was made
         return None
-    return None if stored is None else json.loads(stored)
 
 
 def _stored(text: str | bytes) -> bytes:

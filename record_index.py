@@ -1,8 +1,8 @@
 """Which records of an LMDB are used: found in one pass over its labels, and kept beside it.
 
 A set of ten million records is then opened in a moment, and all processes share the same pages of
-memory. An index belongs to one file (its size, time and last
-transaction) and one filter; anything else is made anew.
+memory. An index belongs to one file (its size, time and last transaction) and one filter; anything
+else is made anew.
 """
 
 import hashlib

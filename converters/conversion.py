@@ -96,7 +96,9 @@ def convert(source: Source, output: Path, jobs: int, log: RunLog) -> ConversionR
                     writer.checkpoint({"tasks": done, "report": asdict(report)})
         if not writer.count:
             lost = NO_IMAGE in report.dropped
-            cure = "\nAre the images elsewhere? Their paths start at --input." if lost else ""
+            cure = (
+                "\nAre the images elsewhere? Their paths start at the input folder." if lost else ""
+            )
             raise DataError(f"No word was written to {output}: {report}{cure}")
     _say_what_is_missing(output.name, report.written, log)
     return report

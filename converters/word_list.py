@@ -39,7 +39,7 @@ def parse_list_line(line: str) -> AnnotatedImage:
 
     They have between them a tab (what follows another, as a lexicon, is passed over), a comma, the
     label being in quotation marks then, or the first space. MMOCR's lists have the label twice,
-    with a number between (`timage/1.jpg RONALDO 1 RONALDO`).
+    with 0 or 1 between (`timage/1.jpg RONALDO 1 RONALDO`).
 
     Raises:
         BadLineError: one of them is missing.

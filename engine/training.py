@@ -149,12 +149,13 @@ class Trainer:
                 started = time.monotonic()
                 try:
                     batches = next(drawn)
+                    for batch in batches:
+                        self._report_passed_over(batch.passed_over)
+                    _require_images(batches, loader)
                 except DataError:
                     self._save_what_is_done(iteration - 1, save_interval, loader)
                     raise
                 waited = time.monotonic() - started
-                for batch in batches:
-                    self._report_passed_over(batch.passed_over)
                 result = self._take_step(self._parts(batches), request.asked is not None)
                 stepped = time.monotonic() - started - waited
                 self._count_skipped(iteration, result, batches, loader.dataset)
@@ -183,30 +184,17 @@ class Trainer:
         drawn = self._draws(loader)
         for _ in range(steps):
             started = time.monotonic()
-            result = self._take_step(self._parts(next(drawn)), stop=False)
+            batches = next(drawn)
+            _require_images(batches, loader)
+            result = self._take_step(self._parts(batches), stop=False)
         self.log(f"rehearsed {steps} steps, loss {result.total:.4f}")
         return time.monotonic() - started
 
     def _draws(self, loader: DataLoader) -> Iterator[list[Batch]]:
-        """The batches of each step.
-
-        Raises:
-            DataError: no usable record for a whole batch.
-
-        """
-        expected = sum(loader.batch_sampler.counts)
+        """The batches of each step."""
         batches = surviving_batches(loader, self.log)
         while True:
-            drawn = list(islice(batches, self.plan.accumulate))
-            for batch in drawn:
-                if len(batch.texts) < expected:
-                    raise DataError(
-                        f"No usable record was found for {expected - len(batch.texts)} of the "
-                        f"{expected} images of a batch; {len(batch.passed_over)} were passed over, "
-                        f"the last: {batch.passed_over[-1]}. tools/check_data.py tells what is "
-                        "wrong with a data set."
-                    )
-            yield drawn
+            yield list(islice(batches, self.plan.accumulate))
 
     def _parts(self, batches: Sequence[Batch]) -> list[Part]:
         return [
@@ -272,14 +260,17 @@ class Trainer:
                 f"at the records in {file}."
             )
 
-    def _save(self, iteration: int, loader: DataLoader) -> None:
-        """Write a state; where the disk is full, say so and go on: the one before stays good."""
+    def _save(self, iteration: int, loader: DataLoader) -> bool:
+        """Write a state, on the first rank; whether it did.
+
+        Where the disk is full, say so and go on: the one before stays good.
+        """
         self.process.share_buffers(self.model)
         # All ranks take part in these, so they come before only the first one writes.
         random = random_states(self.process)
         passed_over = self._total_passed_over()
         if not self.process.is_main:
-            return
+            return False
         batches = (iteration - self.first) * self.plan.accumulate
         consumed = loader.batch_sampler.consumed_after(batches)
         state = RunState(
@@ -305,12 +296,14 @@ class Trainer:
                 f"warning: the state after iteration {iteration:,} could not be saved ({error}); "
                 "the one before it stays. Make room, or the run can't be resumed from here."
             )
+            return False
+        return True
 
     def _save_what_is_done(self, iteration: int, save_interval: int, loader: DataLoader) -> None:
         """Keep what was learned before the data failed; not on many ranks, which would wait."""
         alone = self.process.world_size == 1
-        if alone and iteration > self.first and iteration % save_interval:
-            self._save(iteration, loader)
+        due = iteration > self.first and iteration % save_interval
+        if alone and due and self._save(iteration, loader):
             self.log(f"the data failed: --resume auto goes on after iteration {iteration:,}")
 
     def _total_passed_over(self) -> int:
@@ -328,20 +321,19 @@ class Trainer:
         return {name: value.to(device, non_blocking=True) for name, value in targets.items()}
 
     def _report_passed_over(self, lines: Sequence[str]) -> None:
-        """Count them, name the first ones in the log and many in a file of this rank's own."""
-        if not lines:
-            return
+        """Count them; name the first ones in the log, and more in a file of this rank's own."""
         file = self.folder.passed_over(self.process.rank)
         for line in lines:
             self.passed_over += 1
             self._disagreeing += DISAGREE in line
             if self.passed_over <= PASSED_OVER_SHOWN:
                 self.log(f"passed over: {line}")
-            if self.passed_over == PASSED_OVER_SHOWN:
-                self.log(f"passed over: the next ones are named in {file} alone")
-        room = max(0, PASSED_OVER_WRITTEN - (self.passed_over - len(lines)))
-        with suppress(OSError):  # of a full disk; they are counted all the same
-            append_whole(file, "".join(f"{line}\n" for line in lines[:room]))
+            elif self.passed_over == PASSED_OVER_SHOWN + 1:
+                self.log(f"passed over: from here on they are named in {file}")
+        named = lines[: max(0, PASSED_OVER_WRITTEN - (self.passed_over - len(lines)))]
+        if named:
+            with suppress(OSError):  # of a full disk; they are counted all the same
+                append_whole(file, "".join(f"{line}\n" for line in named))
 
     def _validate(self, iteration: int, at_end: bool) -> None:
         self.process.share_buffers(self.model)
@@ -370,3 +362,21 @@ class Trainer:
             "train/passed_over": self.passed_over,
         }
         self._metrics.write(iteration, found)
+
+
+def _require_images(batches: Sequence[Batch], loader: DataLoader) -> None:
+    """Refuse batches that records were missing for.
+
+    Raises:
+        DataError: no usable record for a whole batch.
+
+    """
+    expected = sum(loader.batch_sampler.counts)
+    for batch in batches:
+        if len(batch.texts) < expected:
+            raise DataError(
+                f"No usable record was found for {expected - len(batch.texts)} of the "
+                f"{expected} images of a batch; {len(batch.passed_over)} were passed over, "
+                f"the last: {batch.passed_over[-1]}. tools/check_data.py tells what is "
+                "wrong with a data set."
+            )

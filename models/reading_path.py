@@ -28,7 +28,8 @@ def reading_path(
     """The fastest path from images to what is read.
 
     Args:
-        model: a recognizer in evaluation mode. It is not changed; the path may share its weights.
+        model: a recognizer in evaluation mode. It is not changed; the path may share its weights,
+            but for those that are folded, cast, or packed (see `modules.packed_linear`).
         stop_ids: by granularity.
         dtype: of the path's weights, which are cast once: float32, or bfloat16 for speed.
         compiled: compile the encoder with torch.compile, at the first images: takes a minute or

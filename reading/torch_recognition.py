@@ -52,12 +52,18 @@ class TorchRecognition:
         self._path: nn.Module | None = None
         self._folded: tuple[tuple[int, int], ...] | None = None
 
+    def __getstate__(self) -> dict:
+        # A path may hold weights in a layout that can't be copied; it is made again.
+        return {**vars(self), "_path": None, "_folded": None}
+
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
         images = torch.from_numpy(pixels).to(self.device).float() / 255
         with torch.inference_mode():
             if self.fast and not maps:
-                return _recognized(*self._fast_path()(images))
+                # It has a type of its own, whatever the caller's context casts to.
+                with torch.autocast(self.device.type, enabled=False):
+                    return _recognized(*self._fast_path()(images))
             outputs = self._outputs(images)
             return _recognized(*outputs.greedy(), **(self._maps(outputs) if maps else {}))
 

@@ -3,10 +3,10 @@
 python3 tools/bench_data.py --data data/training/MJ --gpu_rate 5000
 
 Stages are cumulative: read, decode, resize, randaug (at the default settings), collate. "ours" is
-what training does; "plain" is Pillow and torchvision as one would write it first (its RandAugment
-has other, lighter operations). Both run on one core in this process, taking turns; medians of the
-rounds, by processor time. In --json the latter's stages are named "plain read" and so on. Last, the
-rendered stream (--select_data synthetic), collated.
+what training does; "plain" is lmdb, Pillow and torchvision as one would write it first (its
+RandAugment has other, lighter operations). Both run on one core in this process, taking turns;
+medians of the rounds, by processor time. In --json the plain stages are named "plain read" and so
+on. Last, the rendered stream (--select_data synthetic), collated.
 """
 
 import argparse

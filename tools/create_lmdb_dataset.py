@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--output": options.outputPath,
         "--jobs": options.jobs,
     }
-    given = [word for name, value in more.items() if value for word in (name, str(value))]
+    given = [f"{name}={value}" for name, value in more.items() if value]
     return prepare_data.main(["folder", *given, *(["--no_check"] if options.no_check else [])])
 
 

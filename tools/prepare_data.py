@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     log = RunLog()
     try:
         if not options.input.is_dir():
-            raise DataError(f"There is no folder {options.input}; check --input.")
+            raise DataError(f"There is no folder {options.input}, the input.")
         for output, source in KINDS[options.kind].open(options, log).items():
             report = convert(source, output, options.jobs, log)
             log(f"{output}: {report}")

@@ -126,6 +126,14 @@ def test_a_long_stretch_of_bad_records_ends_nothing(tmp_path, make_lmdb):
     assert [dataset[(0, i, 1)].record for i in range(90, 150)] != again
 
 
+def test_no_more_than_a_limit_is_tried(tmp_path, make_lmdb, monkeypatch):
+    monkeypatch.setattr("dataset.MAX_UNREADABLE", 30)
+    words = [(b"", f"w{number}") for number in range(100)]
+    source = Source("set", [LmdbSet(make_lmdb(tmp_path / "set", words), FILTER)])
+    sample = TrainingDataset([source], ImageFormat(), None)[(0, 5, 0)]
+    assert sample.image is None and len(set(sample.passed_over)) == 30
+
+
 LABELS = {
     "invalid UTF-8": (b"\xff\xfe\xfa", "label is not UTF-8"),
     "empty": ("", "no character of the charset in it"),

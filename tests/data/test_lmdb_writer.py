@@ -169,3 +169,16 @@ def test_large_images_make_a_checkpoint_early(tmp_path, monkeypatch):
         assert writer.wants_checkpoint
         writer.checkpoint({})
         assert not writer.wants_checkpoint
+
+
+def test_a_whole_lmdb_is_never_wiped(tmp_path):
+    """As a run leaves it that was killed between its last commit and the new name."""
+    with LmdbWriter(tmp_path / "other") as writer:
+        writer.write(b"image", "word")
+    (tmp_path / "other").rename(tmp_path / "out.partial")
+    with (
+        pytest.raises(FileExistsError, match=r"is a whole LMDB.* rename it to out"),
+        LmdbWriter(tmp_path / "out", job={"of": "test"}),
+    ):
+        pass
+    assert read(tmp_path / "out.partial")[b"label-000000001"] == b"word"

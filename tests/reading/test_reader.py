@@ -1,3 +1,4 @@
+import copy
 import io
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def test_readings_equal_decoding_the_models_outputs(reader, word):
     for own, other in zip(reader(arrays), expected, strict=True):
         assert own.text == other.text
         assert own.confidence == pytest.approx(other.confidence, rel=1e-4)
+
+
+def test_a_reader_that_has_read_can_be_copied(reader, word):
+    expected, copied = reader(word), copy.deepcopy(reader)(word)
+    assert copied.text == expected.text
+    assert copied.confidence == pytest.approx(expected.confidence, rel=1e-6)
+
+
+def test_a_caller_s_autocast_changes_nothing(reader, word):
+    expected = reader(word).confidence
+    with torch.autocast("cpu", torch.bfloat16):
+        assert reader(word).confidence == expected
 
 
 def test_order_is_kept_over_batches(reader, encode_image):

@@ -1,6 +1,6 @@
 """Every command of the README and of data/README.md runs as it is written.
 
-Those of data/README.md that need a set's own files are only parsed.
+Those of data/README.md that need a set's own files are parsed in tests/converters.
 """
 
 import json

@@ -89,7 +89,7 @@ def test_nothing_to_write_leaves_nothing(folder, tmp_path, capsys):
     assert create(folder, tmp_path / "lmdb") == 2
     shown = capsys.readouterr().err
     assert "No word was written" in shown and "missing.png" in shown
-    assert "Their paths start at --input" in shown
+    assert "Their paths start at the input folder" in shown
     assert not list(tmp_path.glob("lmdb*"))
 
 
