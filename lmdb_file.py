@@ -21,9 +21,14 @@ class DataError(ValueError):
     """Data that can't be used; the message names the path, what was found, and the cure."""
 
 
+def damage_in_words(error: Exception) -> str:
+    """What one of `DAMAGE` says; a MemoryError says nothing by itself."""
+    return str(error) or "no memory for what its pages say"
+
+
 def damaged(path: Path, error: Exception) -> DataError:
     """What to say of an LMDB whose pages can't be read."""
-    what = "no memory for what its pages say" if isinstance(error, MemoryError) else error
+    what = damage_in_words(error)
     return DataError(f"The LMDB {path} is damaged: {what}. Copy it or make it again.")
 
 

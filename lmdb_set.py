@@ -20,6 +20,7 @@ from lmdb_file import (
     DataError,
     StoredRecord,
     count_records,
+    damage_in_words,
     damaged,
     open_environment,
     stored_record,
@@ -130,7 +131,7 @@ class LmdbSet:
                     record = stored_record(transaction, number)
                     yield record.image, record.label
         except DAMAGE as error:
-            raise DataError(f"{self.path} can't be read ({error or 'no memory'})") from None
+            raise DataError(f"{self.path} can't be read ({damage_in_words(error)})") from None
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record.
@@ -164,7 +165,7 @@ class LmdbSet:
             with _environment(self._resolved).begin() as transaction:
                 record = stored_record(transaction, number)
         except DAMAGE as error:
-            what = str(error) or "no memory for what it says"
+            what = damage_in_words(error)
             raise DataError(f"the LMDB can't be read at this place ({what})") from None
         try:
             return record, *read_label(record.label)

@@ -128,3 +128,9 @@ def test_rain_is_grey_and_thin(rng):
         images = np.stack([apply("Rain", black, magnitude, rng) for _ in range(100)])
         assert set(np.unique(images)) == {0, 200}
         assert (images > 0).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_plasma_has_the_same_grain_in_a_narrow_image():
+    """With --PAD an image is narrower than 128 pixels: it sees the beginning of the same field."""
+    wide, narrow = (plasma(32, width, 1.5, np.random.default_rng(3)) for width in (128, 40))
+    np.testing.assert_allclose(narrow[:, :36], wide[:, :36], atol=1e-6)

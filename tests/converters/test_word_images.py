@@ -52,6 +52,13 @@ def test_mjsynth_copies_what_can_be_decoded(tmp_path, write_images, converted, l
     assert not any(key.startswith(b"boxes") for key in stored)
 
 
+def test_a_part_of_mjsynth_that_is_cut_short_is_told(tmp_path, write_images, capsys):
+    folder = mjsynth_tree(tmp_path / "in", write_images, 3)
+    convert(mjsynth(folder, "train", True), tmp_path / "MJ_train", 1, RunLog())
+    shown = capsys.readouterr().out
+    assert "MJ_train has 3 of some 7,224,586 images: is the download whole?" in shown
+
+
 def test_mjsynth_without_a_check_copies_all_that_is_there(tmp_path, write_images, converted):
     folder = mjsynth_tree(tmp_path / "in", write_images, 3)
     (folder / "1/1/1_word1_1001.jpg").write_bytes(b"broken")

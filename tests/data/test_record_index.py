@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tempfile
 import time
 
 import lmdb
@@ -222,3 +223,14 @@ def test_the_description_is_plain(path):
     described = json.loads(file.read_text(encoding="utf-8"))
     assert described["identity"]["filter"]["max_length"] == 25
     assert described["report"]["kept"] == 4
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch, tmp_path):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("XDG_CACHE_HOME", record_index.CACHE_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    found = record_index.cache_folder(tmp_path)
+    assert found.is_relative_to(tempfile.gettempdir())
