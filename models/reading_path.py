@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from freed_memory import keep_some_freed_memory
 from models.acds_str import AcdsMgpStr, AcdsStr
 from models.mgp_str import A3Decoding, MgpStr
 from modules.cafm import prepend_class
 from modules.core_area import core_area_values
 from modules.folding import FoldedA3, FoldedATD, FoldedMap, fold_extractor
 from modules.greedy import most_probable_of, read_until_stop
-from modules.packed_linear import pack_blocks
+from modules.packed_block import pack_blocks
 
 # Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
 # as by thirty-twos, whose intermediate results don't fit the caches.
@@ -29,13 +30,15 @@ def reading_path(
 
     Args:
         model: a recognizer in evaluation mode. It is not changed; the path may share its weights,
-            but for those that are folded, cast, or packed (see `modules.packed_linear`).
+            but for those that are folded, cast, or packed (see `modules.packed_block`).
         stop_ids: by granularity.
         dtype: of the path's weights, which are cast once: float32, or bfloat16 for speed.
         compiled: compile the encoder with torch.compile, at the first images: takes a minute or
             so, which pays on GPUs.
 
     """
+    if not model.pos_embed.is_cuda:
+        keep_some_freed_memory()
     acds = isinstance(model, AcdsStr | AcdsMgpStr)
     path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype).eval()
     if compiled:
