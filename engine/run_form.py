@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.distributed import Process
+from freed_memory import keep_freed_memory
 
 
 def run_form(
@@ -15,7 +16,7 @@ def run_form(
     compiled: bool = False,
     recomputes: bool = False,
 ) -> nn.Module:
-    """Set a model up for training; what to call in its place.
+    """Set a model, and on a CPU this process's memory, up for training; what to call in its place.
 
     Args:
         model: on the process's device, not wrapped; it stays usable by itself, with the same
@@ -32,7 +33,13 @@ def run_form(
     # On CPUs the fused kernel's backward pass is slower than products in bf16, and no faster in
     # fp32, where it keeps less, though.
     on_gpu = process.device.type == "cuda"
+    if not on_gpu and not recomputes:
+        # What is kept is in pieces: where memory is short, a tenth more of it is needed.
+        keep_freed_memory()
     model.fuse_attention(on_gpu or (recomputes and amp == "off"))
+    # On CPUs again; what is compiled is left to the compiler.
+    model.attend_by_hand(not on_gpu and not compiled)
+    model.pack_products(not on_gpu and not compiled and amp == "off")
     model.recompute(recomputes)
     if channels_last:
         for module in model.modules():

@@ -1,14 +1,13 @@
 """Linear layers with their weights in oneDNN's own layout: the fastest products on x86 CPUs.
 
-The operators are those that torch.compile emits. They have no gradient, so this is for reading.
+The operators are those that torch.compile emits. They have no gradient of their own.
 """
 
 import platform
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-
-from modules.transformer_block import FeedForward, TransformerBlock
 
 
 def can_be_packed(weight: Tensor) -> bool:
@@ -27,7 +26,7 @@ def can_be_packed(weight: Tensor) -> bool:
 
 
 class PackedLinear(nn.Module):
-    """A linear layer, and a GELU after it where asked for; equal up to rounding.
+    """A linear layer for reading, and a GELU after it where asked for; equal up to rounding.
 
     Args:
         linear: whose weights `can_be_packed`; they are copied.
@@ -47,22 +46,65 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(values, self._packed, self.bias, *self._after)
 
 
-class PackedFeedForward(nn.Module):
-    """A `FeedForward` of packed layers."""
+class Linear(nn.Linear):
+    """A linear layer that can be told to pack its weights at every call, and learns all the same.
 
-    def __init__(self, mlp: FeedForward):
-        super().__init__()
-        self.fc1, self.fc2 = PackedLinear(mlp.fc1, gelu=True), PackedLinear(mlp.fc2)
+    Attributes:
+        packs: pack them, where that can be done; equal up to rounding. In training, packing costs
+            little beside the product of a batch.
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, D] -> [B, N, D]."""
-        return self.fc2(self.fc1(tokens))
+    """
+
+    packs = False
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values [..., in] -> [..., out]."""
+        if self.packs:
+            return _Linear.apply(values, self.weight, self.bias)
+        return super().forward(values)
 
 
-def pack_blocks(model: nn.Module) -> None:
-    """Pack the linear layers of a model's transformer blocks, where that can be done."""
-    for block in model.modules():
-        if isinstance(block, TransformerBlock) and can_be_packed(block.attn.qkv.weight):
-            block.attn.qkv = PackedLinear(block.attn.qkv)
-            block.attn.proj = PackedLinear(block.attn.proj)
-            block.mlp = PackedFeedForward(block.mlp)
+def product_type(values: Tensor) -> torch.dtype:
+    """Type of matrix products here, by autocast."""
+    device = values.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype
+
+
+def product(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, in its backward pass or with one written by hand: packed where possible."""
+    if not can_be_packed(weight):
+        return F.linear(values, weight, bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+    return torch.ops.mkldnn._linear_pointwise(values, packed, bias, "none", [], "")
+
+
+def weight_gradient(gradient: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Of a linear layer's weights, from gradient [..., out] and inputs [..., in]."""
+    found = gradient.flatten(0, -2).t() @ inputs.to(gradient.dtype).flatten(0, -2)
+    return found.to(dtype)
+
+
+def bias_gradient(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    """Of a linear layer's bias, from gradient [..., out]."""
+    return gradient.flatten(0, -2).sum(dim=0, dtype=dtype)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values, weight, bias):
+        dtype = product_type(values)
+        with torch.autocast(values.device.type, enabled=False):
+            cast_values, cast_weight = values.to(dtype), weight.to(dtype)
+            ctx.save_for_backward(cast_values, cast_weight)
+            ctx.dtypes = values.dtype, weight.dtype
+            return product(cast_values, cast_weight, bias.to(dtype))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        values, weight = ctx.saved_tensors
+        values_dtype, weight_dtype = ctx.dtypes
+        return (
+            product(gradient, weight.t()).to(values_dtype),
+            weight_gradient(gradient, values, weight_dtype),
+            bias_gradient(gradient, weight_dtype),
+        )

@@ -4,13 +4,13 @@ The project's own, because CAFM needs its attention, training on little memory i
 readers a short start: timm's takes 190 MiB and over a second to import.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.recomputing import attend, gelu_linear, norm_linear
+from modules.attend import attend
+from modules.packed_linear import Linear
+from modules.recomputing import gelu_linear, norm_linear
 
 
 class Attention(nn.Module):
@@ -18,6 +18,7 @@ class Attention(nn.Module):
 
     Attributes:
         fused: use the fused kernel, or plain matrix products; equal up to rounding.
+        by_hand: where that is not used, take `modules.attend`; equal up to rounding.
 
     """
 
@@ -25,37 +26,42 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.scale = (width // num_heads) ** -0.5
-        self.fused = True
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.fused, self.by_hand = True, False
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
 
     def split_heads(self, qkv: Tensor) -> Tensor:
         """What `qkv` gives, [B, N, 3 D] -> [B, N, 3, heads, D / heads]."""
         return qkv.unflatten(-1, (3, self.num_heads, -1))
 
-    def with_weights(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [B, N, D] -> [B, N, D], and weights [B, heads, N, N] whose rows sum to 1."""
-        query, key, value = self._heads(self.qkv(tokens))
-        weights = ((query * self.scale) @ key.transpose(-2, -1)).softmax(dim=-1)
-        return self._join(weights.to(value.dtype) @ value), weights
+    def mix(
+        self, qkv: Tensor, keeps: bool = True, averaged: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `qkv` gives, [B, N, 3 D] -> [B, N, D], and the weights' mean over the heads.
 
-    def fused_of(self, qkv: Tensor) -> Tensor:
-        """By the fused kernel: what `qkv` gives, [B, N, 3 D] -> [B, N, D]."""
-        return self._join(F.scaled_dot_product_attention(*self._heads(qkv)))
+        Args:
+            qkv: of the tokens.
+            keeps: the weights for the backward pass; the fused kernel never does.
+            averaged: give the mean [B, N, N], whose rows sum to 1, and not None; not by the fused
+                kernel, which has no weights to show.
+
+        """
+        split = self.split_heads(qkv)
+        query, key, value = split.permute(2, 0, 3, 1, 4).unbind()  # [B, heads, N, D / heads]
+        mean = None
+        if self.fused and not averaged:
+            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        elif self.by_hand or not keeps:
+            mixed, mean = attend(split, self.scale, keeps, averaged)
+        else:
+            weights = ((query * self.scale) @ key.transpose(-2, -1)).softmax(dim=-1)
+            mixed = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+            mean = weights.mean(dim=1) if averaged else None
+        return self.proj(mixed), mean
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] -> [B, N, D]."""
-        if self.fused:
-            return self.fused_of(self.qkv(tokens))
-        return self.with_weights(tokens)[0]
-
-    def _heads(self, qkv: Tensor) -> Sequence[Tensor]:
-        """Queries, keys and values, views [B, heads, N, D / heads]."""
-        return self.split_heads(qkv).permute(2, 0, 3, 1, 4).unbind()
-
-    def _join(self, mixed: Tensor) -> Tensor:
-        """Values mixed by every head [B, heads, N, D / heads] -> [B, N, D]."""
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return self.mix(self.qkv(tokens))[0]
 
 
 class FeedForward(nn.Module):
@@ -63,8 +69,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = Linear(width, 4 * width)
+        self.fc2 = Linear(4 * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] -> [B, N, D]."""
@@ -119,19 +125,15 @@ class TransformerBlock(nn.Module):
 
     def with_attention(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output [B, N, D], and its attention as the mean of the heads [B, N, N]."""
-        mixed, weights = self.attn.with_weights(self.norm1(tokens))
-        return self._feed_forward(tokens + self.drop_path1(mixed)), weights.mean(dim=1)
+        keeps = not (self.recomputes and torch.is_grad_enabled())
+        mixed, mean = self.attn.mix(self.attn.qkv(self.norm1(tokens)), keeps, averaged=True)
+        return self._feed_forward(tokens + self.drop_path1(mixed)), mean
 
     def _feed_forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.drop_path2(self.mlp(self.norm2(tokens)))
 
     def _keeping_less(self, tokens: Tensor) -> Tensor:
-        attn = self.attn
-        qkv = norm_linear(self.norm1, attn.qkv, tokens)
-        if attn.fused:
-            mixed = attn.fused_of(qkv)
-        else:
-            mixed = attn.proj(attend(attn.split_heads(qkv), attn.scale))
+        mixed, _ = self.attn.mix(norm_linear(self.norm1, self.attn.qkv, tokens), keeps=False)
         tokens = tokens + self.drop_path1(mixed)
         hidden = norm_linear(self.norm2, self.mlp.fc1, tokens)
         return tokens + self.drop_path2(gelu_linear(self.mlp.fc2, hidden))

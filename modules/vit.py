@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.a3 import A3
+from modules.packed_linear import Linear
 from modules.transformer_block import TransformerBlock
 
 
@@ -91,6 +92,17 @@ class TokenTransformer(nn.Module):
         """Use the fused attention kernel, or plain matrix products; equal up to rounding."""
         for block in self.blocks:
             block.attn.fused = fused
+
+    def attend_by_hand(self, by_hand: bool) -> None:
+        """Where attention is not fused, use `modules.attend`; equal up to rounding."""
+        for block in self.blocks:
+            block.attn.by_hand = by_hand
+
+    def pack_products(self, packs: bool) -> None:
+        """Let the blocks' linear layers pack their weights; equal up to rounding."""
+        for module in self.blocks.modules():
+            if isinstance(module, Linear):
+                module.packs = packs
 
     def recompute(self, recomputes: bool) -> None:
         """Keep less for the backward pass, or what PyTorch keeps; equal up to rounding."""

@@ -30,10 +30,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from argument_types import positive
 from engine.distributed import Process
+from engine.flops import flop_counter
 from engine.memory import peak_mib
 from engine.optimization import Optimization
 from engine.report import markdown
@@ -153,6 +153,8 @@ def plain_step(
 ) -> Callable[[Tensor, Mapping[str, Tensor]], None]:
     """A training step in the order of any tutorial, with the reference's optimizer."""
     model.fuse_attention(False)
+    model.attend_by_hand(False)
+    model.pack_products(False)
     model.recompute(False)
     optimization = Optimization()
     optimizer, schedule = optimization.build(model)
@@ -200,7 +202,7 @@ def work(name: str, path: str, dtype: str, batch: int, device: str, recomputes: 
         step = plain_step(model, weights, DTYPES[dtype])
     else:
         step = fast_step(model, weights, dtype, device, recomputes)
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         step(images, targets)
     flops = counter.get_total_flops()
 

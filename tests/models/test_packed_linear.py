@@ -7,7 +7,8 @@ from torch import nn
 
 from models import create_model
 from models.reading_path import reading_path
-from modules.packed_linear import PackedFeedForward, PackedLinear, can_be_packed
+from modules.packed_block import PackedFeedForward
+from modules.packed_linear import Linear, PackedLinear, can_be_packed
 from modules.transformer_block import FeedForward
 
 needs_packing = pytest.mark.skipif(
@@ -25,6 +26,21 @@ def test_a_packed_layer_equals_the_plain_one(shape):
         torch.testing.assert_close(PackedLinear(linear)(values), plain, rtol=1e-5, atol=1e-5)
         active = PackedLinear(linear, gelu=True)(values)
         torch.testing.assert_close(active, F.gelu(plain), rtol=1e-5, atol=1e-5)
+
+
+@needs_packing
+@pytest.mark.parametrize("shape", [(5, 48), (2, 7, 48)])
+def test_a_layer_that_packs_learns_as_the_plain_one(shape):
+    torch.manual_seed(0)
+    layer, values = Linear(48, 80), torch.randn(shape, requires_grad=True)
+    found = {}
+    for packs in (False, True):
+        layer.packs = packs
+        result = layer(values)
+        result.sin().sum().backward()
+        found[packs] = [result, values.grad, layer.weight.grad, layer.bias.grad]
+        values.grad = layer.weight.grad = layer.bias.grad = None
+    torch.testing.assert_close(found[True], found[False], rtol=1e-5, atol=1e-5)
 
 
 @needs_packing

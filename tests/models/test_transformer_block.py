@@ -31,12 +31,15 @@ def outcome(block, tokens, run=None):
     return [result, *(weight.grad for _, weight in sorted(block.named_parameters()))]
 
 
-@pytest.mark.parametrize("fused", [True, False])
+FORMS = {"fused": (True, False), "plain": (False, False), "by hand": (False, True)}
+
+
+@pytest.mark.parametrize(("fused", "by_hand"), FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("recomputes", [True, False])
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
-def test_output_and_gradients_equal(fused, recomputes, dropped):
+def test_output_and_gradients_equal(fused, by_hand, recomputes, dropped):
     timms, own = both_blocks()
-    own.attn.fused, own.recomputes = fused, recomputes
+    own.attn.fused, own.attn.by_hand, own.recomputes = fused, by_hand, recomputes
     timms.drop_path1, timms.drop_path2 = DropPath(dropped), DropPath(dropped)
     own.drop_path1.probability = own.drop_path2.probability = dropped
     tokens = torch.randn(6, 5, WIDTH, dtype=torch.float64)
@@ -51,6 +54,20 @@ def test_attention_comes_with_the_same_output():
     attention = own.with_attention(tokens)[1]
     assert attention.shape == (2, 5, 5)
     torch.testing.assert_close(attention.sum(-1), torch.ones(2, 5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("recomputes", [True, False])
+def test_the_mean_attention_is_learned_from_as_from_the_formula(recomputes):
+    _, own = both_blocks()
+    tokens = torch.randn(3, 5, WIDTH, dtype=torch.float64)
+
+    def run(given):
+        output, attention = own.with_attention(given)
+        return output * (attention.exp() @ given)
+
+    wanted = outcome(own, tokens, run)
+    own.attn.by_hand, own.recomputes = True, recomputes
+    torch.testing.assert_close(outcome(own, tokens, run), wanted)
 
 
 def test_new_weights_are_drawn_as_by_timm():
