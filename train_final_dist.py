@@ -21,7 +21,7 @@ from torch import nn
 
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, training_loader
-from engine.distributed import LaunchError, LostProcessError, Process, distributed
+from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.evaluation import Evaluator, protocol_line
 from engine.freezing import FreezeError, freeze
 from engine.learning_options import augmentation_settings, loss_weights, optimization
@@ -57,7 +57,7 @@ from sources import (
 )
 from synthetic import StreamSettings
 from text import Charset
-from utils import fail, get_args
+from utils import get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
@@ -383,10 +383,11 @@ def main() -> None:
         ) as process:
             train(options, process)
     except PLAIN_ERRORS as error:
-        fail(error)
+        print(f"error: {error}", file=sys.stderr)
+        leave(2)
     except KeyboardInterrupt:
         print("interrupted; --resume auto goes on from the last state saved", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+        leave(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

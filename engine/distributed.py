@@ -1,10 +1,13 @@
 """Where this process stands among the others, and sums over all of them."""
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -116,6 +119,21 @@ def distributed(
     # The launcher ends them when this process exits.
     if world_size > 1:
         dist.destroy_process_group()
+
+
+def leave(status: int) -> NoReturn:
+    """End this process after an error: at once, where it has joined others.
+
+    Threads that wait for the others abort the process, now and then, when the interpreter is
+    taken down under them; the launcher would see that in place of the status.
+    """
+    if not dist.is_initialized():
+        raise SystemExit(status)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _is_of_communication(error: RuntimeError) -> bool:

@@ -114,7 +114,10 @@ class Application:
             self.requests -= 1
 
     async def _received(self, request: Request) -> bytes:
-        """The body, of which no more than the limit is ever taken in."""
+        """The body, of which no more than the limit is ever kept.
+
+        What is more is received all the same: a sender that is cut off does not see the answer.
+        """
         most = self.limits.upload_bytes
         declared = request.headers.get("content-length", "0")
         data = bytearray()
@@ -123,11 +126,12 @@ class Application:
             async with asyncio.timeout(self.limits.receive_seconds):
                 async for part in request.stream():
                     too_large = too_large or len(data) + len(part) > most
-                    if too_large:
-                        break
-                    data += part
+                    if not too_large:
+                        data += part
         except TimeoutError:
-            raise HTTPException(408, "the file did not arrive in time; send it again") from None
+            if not too_large:
+                message = "the file did not arrive in time; send it again"
+                raise HTTPException(408, message) from None
         except ClientDisconnect:
             raise HTTPException(400, "the file did not arrive as a whole") from None
         if too_large:

@@ -172,6 +172,13 @@ def test_pixels_are_counted_before_they_are_decoded(served, monkeypatch):
     assert "5,000 x 4,000" in served.read(data)[1]["error"]
 
 
+def slow_parts(number):
+    """Of 2,000 bytes each; a sender that goes on after the server knows that it is too much."""
+    for _ in range(number):
+        yield b"x" * 2000
+        time.sleep(0.2)
+
+
 def test_too_large_an_upload_is_refused_whatever_it_declares(serving, reader, encode_image):
     with serving(reader, limits=Limits(upload_bytes=3000)) as served:
         assert served.read(b"x" * 3000)[0] == 422  # small enough to be looked at
@@ -179,9 +186,8 @@ def test_too_large_an_upload_is_refused_whatever_it_declares(serving, reader, en
         assert status == 413 and answer["error"] == (
             "the file is too large: 0.00286 MiB are the most"
         )
-        parts = iter([b"x" * 2000] * 3)
         status, _, answer = served.ask(
-            "POST", "/readings", parts, chunked=True, Transfer_Encoding="chunked"
+            "POST", "/readings", slow_parts(4), chunked=True, Transfer_Encoding="chunked"
         )
         assert status == 413 and "too large" in answer["error"]
         assert served.read(encode_image("word"))[0] == 200
