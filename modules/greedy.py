@@ -1,5 +1,7 @@
 """Arg-max ids and their probabilities, for reading: no table of all logits, nothing after stop."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ CPU_LOGITS = 2**18
 CUDA_LOGITS = 2**26
 # Positions at a time. Most words stop within the first.
 POSITIONS = 8
+LOG2_E = math.log2(math.e)
 
 
 def read_until_stop(features: Tensor, head: nn.Linear, stop_id: int) -> tuple[Tensor, Tensor]:
@@ -50,18 +53,33 @@ def most_probable(features: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
     """
     at_once = CUDA_LOGITS if features.is_cuda else CPU_LOGITS
     classes = max(1, at_once // max(1, len(features)))
-    maxima, places, sums = [], [], []
+    maxima, sums = [], []
     for weight, bias in zip(head.weight.split(classes), head.bias.split(classes), strict=True):
         logits = F.linear(features, weight, bias)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        maximum, place = logits.max(dim=-1)
+        maximum = logits.amax(dim=-1)
+        if not maxima:
+            largest, best, chunk = maximum, logits, torch.zeros_like(maximum, dtype=int)
+        else:
+            # A maximum's place costs as much as all the rest: only the largest's is looked for.
+            (rows,) = torch.nonzero(maximum > largest, as_tuple=True)
+            best[rows] = -torch.inf  # the last chunk is narrower
+            best[rows, : logits.shape[1]] = logits[rows]
+            largest, chunk[rows] = torch.maximum(largest, maximum), len(maxima)
         maxima.append(maximum)
-        places.append(place + len(places) * classes)
-        # Log-sum-exp, in half the time that `logsumexp` takes on a CPU.
-        sums.append(maximum - logits.softmax(dim=-1).amax(dim=-1).log())
-    largest, chunk = torch.stack(maxima, dim=-1).max(dim=-1)
-    ids = torch.stack(places, dim=-1).gather(-1, chunk[:, None])[:, 0]
-    return ids, torch.exp(largest - torch.stack(sums, dim=-1).logsumexp(dim=-1))
+        sums.append(_exponential_sums(logits, maximum))
+    log_sums = torch.stack(maxima, dim=-1) + torch.stack(sums, dim=-1).log()
+    ids = chunk * classes + best.argmax(dim=-1)
+    return ids, torch.exp(largest - log_sums.logsumexp(dim=-1))
+
+
+def _exponential_sums(logits: Tensor, maxima: Tensor) -> Tensor:
+    """Sums of exp(logits - maxima), [P, classes] -> [P].
+
+    By powers of two, which take a quarter of the time that exp takes on a CPU.
+    """
+    exponents = torch.add((-LOG2_E * maxima)[:, None], logits, alpha=LOG2_E)
+    return exponents.exp2_().sum(dim=-1)
 
 
 def most_probable_of(logits: Tensor) -> tuple[Tensor, Tensor]:
