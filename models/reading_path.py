@@ -14,6 +14,7 @@ from modules.core_area import core_area_values
 from modules.folding import FoldedA3, FoldedATD, FoldedMap, fold_extractor
 from modules.greedy import most_probable_of, read_until_stop
 from modules.packed_block import pack_blocks
+from modules.vit import TokenTransformer
 
 # Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
 # as by thirty-twos, whose intermediate results don't fit the caches.
@@ -42,6 +43,9 @@ def reading_path(
     acds = isinstance(model, AcdsStr | AcdsMgpStr)
     path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype).eval()
     if compiled:
+        for module in path.modules():
+            if isinstance(module, TokenTransformer):
+                module.attend_by_hand(False)  # it asks what came out, which no compiler can know
         path.tokens = torch.compile(path.tokens)
     else:
         pack_blocks(path)
@@ -96,7 +100,7 @@ class MgpReadingPath(ReadingPath):
 
     def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
         own = cast_copy(model, dtype)
-        own.fuse_attention(fused_is_faster(model, dtype))
+        choose_attention(own)
         super().__init__(a3_heads(model, own, stop_ids))
         self.model = own
 
@@ -105,9 +109,11 @@ class MgpReadingPath(ReadingPath):
         return self.model.encode(images.to(self.model.pos_embed.dtype), core_area=False).tokens
 
 
-def fused_is_faster(model: nn.Module, dtype: torch.dtype) -> bool:
-    """Whether the fused attention kernel is; on CPUs, products in bf16 take half its time."""
-    return model.pos_embed.is_cuda or dtype != torch.bfloat16
+def choose_attention(model: TokenTransformer) -> None:
+    """The fused kernel; on CPUs in bf16, products take a third of its time."""
+    by_hand = not model.pos_embed.is_cuda and model.pos_embed.dtype == torch.bfloat16
+    model.fuse_attention(not by_hand)
+    model.attend_by_hand(by_hand)
 
 
 def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -157,7 +163,7 @@ class AcdsReadingPath(ReadingPath):
     ):
         config = model.config
         transformer = cast_copy(model, dtype)
-        transformer.fuse_attention(fused_is_faster(model, dtype))
+        choose_attention(transformer)
         transformer.conv1.to(memory_format=torch.channels_last)
         for folded in ("cnnBackbone", "conv_fpn"):
             delattr(transformer, folded)

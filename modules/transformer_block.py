@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.attend import attend
+from modules.attend import attend, attend_without_gradient
 from modules.packed_linear import Linear
 from modules.recomputing import gelu_linear, norm_linear
 
@@ -51,6 +51,8 @@ class Attention(nn.Module):
         mean = None
         if self.fused and not averaged:
             mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        elif self.by_hand and not averaged and not torch.is_grad_enabled():
+            mixed = attend_without_gradient(split, self.scale)
         elif self.by_hand or not keeps:
             mixed, mean = attend(split, self.scale, keeps, averaged)
         else:

@@ -8,6 +8,7 @@ from timm.layers import DropPath
 from timm.models.vision_transformer import Block
 from torch import nn
 
+from modules import attend
 from modules.transformer_block import TransformerBlock
 
 WIDTH, HEADS = 48, 3
@@ -77,3 +78,48 @@ def test_new_weights_are_drawn_as_by_timm():
     own = TransformerBlock(WIDTH, HEADS).state_dict()
     assert list(own) == list(timms)
     assert all(torch.equal(own[name], timms[name]) for name in own)
+
+
+# Exponents of weights: usual ones, some that overflow, some that underflow, and none.
+QUERIES = {"usual": (2.0, 6), "huge": (200.0, 6), "tiny": (-200.0, 6), "no images": (1.0, 0)}
+
+
+@pytest.mark.parametrize(("factor", "images"), QUERIES.values(), ids=QUERIES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_attention_without_a_gradient_equals_the_other(factor, images, dtype, monkeypatch):
+    torch.manual_seed(0)
+    qkv = torch.rand(images, 5, 3, 2, 8, dtype=dtype) + 0.5
+    qkv[:, :, 0] *= factor
+    plain = []
+    monkeypatch.setattr(attend, "_weights", spied(attend._weights, plain))
+    found = attend.attend_without_gradient(qkv, 0.4)
+    assert len(plain) == (abs(factor) > 100)  # the softmax is taken where powers would fail
+    torch.testing.assert_close(found, attend.attend(qkv, 0.4)[0])
+
+
+def spied(function, calls):
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return call
+
+
+def test_in_bf16_it_rounds_little_more_than_the_plain_one():
+    torch.manual_seed(0)
+    qkv = torch.randn(8, 65, 3, 3, 64)
+    exact = attend.attend(qkv, 0.125)[0]
+    errors = [
+        (own(qkv.bfloat16(), 0.125).float() - exact).norm()
+        for own in (attend.attend_without_gradient, lambda *given: attend.attend(*given)[0])
+    ]
+    assert 0 < errors[0] < 1.25 * errors[1]
+
+
+def test_a_block_by_hand_reads_as_it_learns():
+    _, own = both_blocks()
+    own.attn.fused, own.attn.by_hand = False, True
+    tokens = torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    with torch.inference_mode():
+        read = own(tokens)
+    torch.testing.assert_close(read, own(tokens))
