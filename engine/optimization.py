@@ -69,7 +69,8 @@ class Optimization:
         elif self.optimizer == "sgd":
             optimizer = SGD(groups, lr=self.lr, momentum=self.beta1, fused=True)
         else:
-            optimizer = Adadelta(groups, lr=self.lr, rho=self.rho, eps=self.eps, foreach=True)
+            # By PyTorch's own choice: foreach on GPUs, a loop on CPUs, where that is faster.
+            optimizer = Adadelta(groups, lr=self.lr, rho=self.rho, eps=self.eps)
         return optimizer, self._schedule(optimizer)
 
     def _groups(self, model: nn.Module) -> list[dict[str, Any]]:

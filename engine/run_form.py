@@ -6,6 +6,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from engine.distributed import Process
 from freed_memory import keep_freed_memory
+from modules.core_area import CoreAreaProjections
 
 
 def run_form(
@@ -39,8 +40,11 @@ def run_form(
     model.fuse_attention(on_gpu or (recomputes and amp == "off"))
     # On CPUs again; what is compiled is left to the compiler.
     model.attend_by_hand(not on_gpu and not compiled)
-    model.pack_products(not on_gpu and not compiled and amp == "off")
+    model.pack_products(not on_gpu and not compiled)
     model.recompute(recomputes)
+    for module in model.modules():
+        if isinstance(module, CoreAreaProjections):
+            module.folds = True
     if channels_last:
         for module in model.modules():
             # A3's grouped ones are products of tokens, which gain nothing; and in float64 PyTorch

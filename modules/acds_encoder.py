@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.cafm import GuidedStream, token_guidance
-from modules.core_area import core_area_values
+from modules.core_area import CoreAreaProjections, core_area_values
 from modules.feature_extractor import FeatureExtractor, Features
 from modules.vit import Encoding, TokenTransformer
 
@@ -49,10 +49,7 @@ class AcdsEncoder(TokenTransformer):
             in_channels, extractor_stem, extractor_widths, extractor_blocks, patch_size
         )
         self.conv1 = nn.Conv2d(extractor_widths[-1], width, 3, 1, 1, bias=False)
-        pyramid = self.cnnBackbone.pyramid_channels
-        self.conv_fpn = nn.Sequential(
-            nn.Conv2d(pyramid, pyramid, 1, bias=False), nn.Conv2d(pyramid, 1, 1, bias=False)
-        )
+        self.conv_fpn = CoreAreaProjections(self.cnnBackbone.pyramid_channels)
         if guided_blocks:
             self.conv_class = nn.Parameter(torch.zeros(1, 1, 1))
             self.gated = nn.Parameter(torch.zeros(1, 2 * width, width))

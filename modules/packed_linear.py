@@ -72,7 +72,7 @@ def product_type(values: Tensor) -> torch.dtype:
 
 def product(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`, in its backward pass or with one written by hand: packed where possible."""
-    if not can_be_packed(weight):
+    if torch.compiler.is_compiling() or not can_be_packed(weight):  # compilers pack by themselves
         return F.linear(values, weight, bias)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
     return torch.ops.mkldnn._linear_pointwise(values, packed, bias, "none", [], "")
@@ -86,7 +86,10 @@ def weight_gradient(gradient: Tensor, inputs: Tensor, dtype: torch.dtype) -> Ten
 
 def bias_gradient(gradient: Tensor, dtype: torch.dtype) -> Tensor:
     """Of a linear layer's bias, from gradient [..., out]."""
-    return gradient.flatten(0, -2).sum(dim=0, dtype=dtype)
+    gradient = gradient.flatten(0, -2)
+    if gradient.dtype == torch.bfloat16:  # a product, which sums in fp32, in a fifth of the time
+        return (gradient.new_ones(1, len(gradient)) @ gradient)[0].to(dtype)
+    return gradient.sum(dim=0, dtype=dtype)
 
 
 class _Linear(torch.autograd.Function):

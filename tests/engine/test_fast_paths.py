@@ -143,9 +143,10 @@ def test_bf16_is_as_near_to_exact_as_the_plain_step_in_bf16(name, form):
     assert own <= 1.1 * plainly
 
 
-def test_compiled_models_are_equal_too():
+@pytest.mark.parametrize("recomputes", [False, True])
+def test_compiled_models_are_equal_too(recomputes):
     expected, wanted = plain("mgp", torch.float32)
-    losses, found = fast("mgp", torch.float32, compiled=True)
+    losses, found = fast("mgp", torch.float32, compiled=True, recomputes=recomputes)
     assert {n: losses[n] for n in expected} == pytest.approx(
         {n: float(v) for n, v in expected.items()}, rel=1e-4
     )
@@ -155,7 +156,7 @@ def test_compiled_models_are_equal_too():
         assert difference(found[parameter], value) <= bound, parameter
 
 
-@pytest.mark.parametrize("kind", ["adadelta", "adam", "adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 def test_fused_optimizers_move_weights_as_loops_do(kind):
     moved = {}
     for plainly in (True, False):
@@ -163,7 +164,7 @@ def test_fused_optimizers_move_weights_as_loops_do(kind):
         optimizer, _ = Optimization(optimizer=kind, lr=0.01, weight_decay=0.1).build(model)
         if plainly:
             for group in optimizer.param_groups:
-                group["foreach"] = group["fused"] = False
+                group["fused"] = False
         generator = torch.Generator().manual_seed(1)
         for _ in range(3):
             for p in model.parameters():
