@@ -4,8 +4,12 @@ Every draw is a pure function of the seed and the position in the stream; rank a
 decide who computes it. Workers hand over uint8, the device makes floats.
 """
 
+import atexit
+import multiprocessing
+import multiprocessing.process
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,6 +46,8 @@ MAX_UNREADABLE = 1000
 MOST_DEATHS = 3  # of worker processes, without a batch between them
 # How PyTorch's messages of them begin; the thread that pins memory may be the one to notice.
 DEATHS = ("DataLoader worker", "Pin memory thread")
+# What receiving a batch raises where its sender is being killed, and is not yet seen to be dead.
+CUT_OFF = (ConnectionError, EOFError)
 # What may be wrong with a record; a DataError where its LMDB is gone or damaged there.
 UNUSABLE = (UnreadableImageError, BoxesError, DataError)
 
@@ -342,6 +348,9 @@ def training_loader(
     )
 
 
+_WORKERS: weakref.WeakSet[multiprocessing.process.BaseProcess] = weakref.WeakSet()
+
+
 def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
     """Iterate a loader such that the death of a worker raises when a batch is asked for only.
 
@@ -352,10 +361,29 @@ def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
     before = signal.getsignal(signal.SIGCHLD) if handles else None
     if getattr(before, "__module__", "").startswith("torch."):  # since another loader's iteration
         before = signal.SIG_DFL
+    others = set(multiprocessing.active_children())
     batches = iter(loader)
+    _WORKERS.update(set(multiprocessing.active_children()) - others)
     if before is not None:
         signal.signal(signal.SIGCHLD, before)
     return batches
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Workers of iterators that are there to the end: Python sends them SIGTERM and then waits.
+
+    As `_start_worker` leaves that signal to this process, it would wait for ever.
+    """
+    for worker in _WORKERS:
+        worker.kill()
+
+
+def tells_of_death(error: Exception) -> bool:
+    """Whether an error of a loader is a worker's death, not an error raised in a living worker."""
+    if isinstance(error, CUT_OFF):
+        return not str(error).startswith("Caught ")  # how PyTorch passes on what a worker raised
+    return str(error).startswith(DEATHS)
 
 
 def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
@@ -377,11 +405,11 @@ def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterato
             for batch in start_loading(loader):
                 taken, deaths = taken + 1, 0
                 yield batch
-        except RuntimeError as error:
-            if not str(error).startswith(DEATHS):
+        except (RuntimeError, *CUT_OFF) as error:
+            if not (loader.num_workers and tells_of_death(error)):
                 raise
             deaths += 1
-            cause = str(error).splitlines()[0]
+            cause = str(error).partition("\n")[0] or type(error).__name__
             if deaths > MOST_DEATHS:
                 raise DataError(
                     f"Processes that load data died {deaths} times in a row ({cause}), most likely "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dataset import EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
+from dataset import EvaluationDataset, ImageFormat, RecordSet, evaluation_loader, start_loading
 from engine.evaluation import to_device
 
 THRESHOLD = 0.5
@@ -63,7 +63,7 @@ def score_core_areas(
     dataset = EvaluationDataset(records, ImageFormat.of(model.config), records.numbers, True)
     sums = torch.zeros(4, dtype=torch.float64)  # IoU, IoU of the trivial map, shared, either
     images, passed_over = 0, []
-    for batch in evaluation_loader(dataset, batch_size, workers):
+    for batch in start_loading(evaluation_loader(dataset, batch_size, workers)):
         passed_over += batch.passed_over
         counted = batch.has_core_area
         if counted.any():

@@ -2,7 +2,11 @@ import itertools
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
+from multiprocessing import reduction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +203,46 @@ def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
     assert len(said) == 2 and "a process that loads data died" in said[0]
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()]
+)
+def test_a_worker_that_dies_while_it_hands_over_a_batch(mixed_set, monkeypatch, error):
+    source, said, receive = Source("set", [mixed_set]), [], reduction.recv_handle
+
+    def cut_off_once(connection):
+        monkeypatch.setattr(reduction, "recv_handle", receive)
+        raise error
+
+    def two_batches():
+        dataset = TrainingDataset([source], ImageFormat(), None)
+        loader = training_loader(dataset, MixingSampler([source.size], [4], seed=3), 1)
+        batches = surviving_batches(loader, said.append)
+        return [next(batches) for _ in range(2)]
+
+    undisturbed = two_batches()
+    monkeypatch.setattr(reduction, "recv_handle", cut_off_once)
+    for one, other in zip(undisturbed, two_batches(), strict=True):
+        assert one.texts == other.texts and torch.equal(one.images, other.images)
+    assert len(said) == 1 and "starting others" in said[0]
+
+
+class Refused(TrainingDataset):
+    """Raises what a death may raise, too."""
+
+    def __getitem__(self, key):
+        raise ConnectionRefusedError("a server of images")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_living_worker_raises_is_passed_on(mixed_set, workers):
+    source, said = Source("set", [mixed_set]), []
+    dataset = Refused([source], ImageFormat(), None)
+    loader = training_loader(dataset, MixingSampler([source.size], [4], seed=3), workers)
+    with pytest.raises(ConnectionRefusedError, match="a server of images"):
+        next(surviving_batches(loader, said.append))
+    assert not said
+
+
 @pytest.mark.usefixtures("noticed_soon")
 def test_workers_that_die_again_and_again_end_it(mixed_set, tmp_path):
     folder = tmp_path / "lives"
@@ -211,3 +255,24 @@ def test_workers_that_die_again_and_again_end_it(mixed_set, tmp_path):
     with pytest.raises(DataError, match=r"died 4 times in a row .* lower --workers"):
         next(surviving_batches(loader, said.append))
     assert len(said) == 3
+
+
+HOLDS_AN_ITERATOR = """
+import sys
+from dataset import EvaluationDataset, ImageFormat, evaluation_loader, start_loading
+from label_filter import LabelFilter
+from lmdb_set import LmdbSet
+from text import Charset
+
+records = LmdbSet(sys.argv[1], LabelFilter(Charset.load("36"), 25))
+dataset = EvaluationDataset(records, ImageFormat(), records.numbers)
+batches = start_loading(evaluation_loader(dataset, 2, workers=2))
+print(len(next(batches).texts))
+"""
+
+
+def test_a_program_that_still_has_an_iterator_ends(mixed_set):
+    command = [sys.executable, "-c", HOLDS_AN_ITERATOR, str(mixed_set.path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
