@@ -57,7 +57,7 @@ from sources import (
 )
 from synthetic import StreamSettings
 from text import Charset
-from utils import get_args
+from utils import fail, get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
@@ -383,8 +383,7 @@ def main() -> None:
         ) as process:
             train(options, process)
     except PLAIN_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        leave(2)
+        fail(error, leave)
     except KeyboardInterrupt:
         print("interrupted; --resume auto goes on from the last state saved", file=sys.stderr)
         leave(128 + signal.SIGINT)

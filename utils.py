@@ -363,7 +363,7 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
 }
 
 
-def fail(error: Exception) -> NoReturn:
-    """End a script with a sentence instead of a traceback."""
+def fail(error: Exception, end: Callable[[int], NoReturn] = sys.exit) -> NoReturn:
+    """End a script with a sentence instead of a traceback, and with status 2."""
     print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2)
+    end(2)

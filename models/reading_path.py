@@ -42,10 +42,10 @@ def reading_path(
         keep_some_freed_memory()
     acds = isinstance(model, AcdsStr | AcdsMgpStr)
     path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype).eval()
+    for module in path.modules():
+        if isinstance(module, TokenTransformer):
+            choose_attention(module, compiled)
     if compiled:
-        for module in path.modules():
-            if isinstance(module, TokenTransformer):
-                module.attend_by_hand(False)  # it asks what came out, which no compiler can know
         path.tokens = torch.compile(path.tokens)
     else:
         pack_blocks(path)
@@ -100,7 +100,6 @@ class MgpReadingPath(ReadingPath):
 
     def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
         own = cast_copy(model, dtype)
-        choose_attention(own)
         super().__init__(a3_heads(model, own, stop_ids))
         self.model = own
 
@@ -109,11 +108,12 @@ class MgpReadingPath(ReadingPath):
         return self.model.encode(images.to(self.model.pos_embed.dtype), core_area=False).tokens
 
 
-def choose_attention(model: TokenTransformer) -> None:
+def choose_attention(model: TokenTransformer, compiled: bool) -> None:
     """The fused kernel; on CPUs in bf16, products take a third of its time."""
-    by_hand = not model.pos_embed.is_cuda and model.pos_embed.dtype == torch.bfloat16
-    model.fuse_attention(not by_hand)
-    model.attend_by_hand(by_hand)
+    products = not model.pos_embed.is_cuda and model.pos_embed.dtype == torch.bfloat16
+    model.fuse_attention(not products)
+    # By hand it asks what came out, which no compiler can know.
+    model.attend_by_hand(products and not compiled)
 
 
 def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -163,7 +163,6 @@ class AcdsReadingPath(ReadingPath):
     ):
         config = model.config
         transformer = cast_copy(model, dtype)
-        choose_attention(transformer)
         transformer.conv1.to(memory_format=torch.channels_last)
         for folded in ("cnnBackbone", "conv_fpn"):
             delattr(transformer, folded)

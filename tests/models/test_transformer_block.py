@@ -38,7 +38,8 @@ FORMS = {"fused": (True, False), "plain": (False, False), "by hand": (False, Tru
 @pytest.mark.parametrize(("fused", "by_hand"), FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("recomputes", [True, False])
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
-def test_output_and_gradients_equal(fused, by_hand, recomputes, dropped):
+def test_output_and_gradients_equal(fused, by_hand, recomputes, dropped, monkeypatch):
+    monkeypatch.setattr(attend, "CHUNK_WEIGHTS", 4 * HEADS * 5 * 5)  # 4 of 6 images, then 2
     timms, own = both_blocks()
     own.attn.fused, own.attn.by_hand, own.recomputes = fused, by_hand, recomputes
     timms.drop_path1, timms.drop_path2 = DropPath(dropped), DropPath(dropped)
@@ -58,7 +59,8 @@ def test_attention_comes_with_the_same_output():
 
 
 @pytest.mark.parametrize("recomputes", [True, False])
-def test_the_mean_attention_is_learned_from_as_from_the_formula(recomputes):
+def test_the_mean_attention_is_learned_from_as_from_the_formula(recomputes, monkeypatch):
+    monkeypatch.setattr(attend, "CHUNK_WEIGHTS", 2 * HEADS * 5 * 5)  # 2 of 3 images, then 1
     _, own = both_blocks()
     tokens = torch.randn(3, 5, WIDTH, dtype=torch.float64)
 
