@@ -14,6 +14,7 @@ from modules.core_area import core_area_values
 from modules.folding import FoldedA3, FoldedATD, FoldedMap, fold_extractor
 from modules.greedy import most_probable_of, read_until_stop
 from modules.packed_block import pack_blocks
+from modules.packed_linear import PackedClasses, can_be_packed
 from modules.vit import TokenTransformer
 
 # Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
@@ -128,21 +129,28 @@ def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 def a3_heads(
     model: A3Decoding, cast: A3Decoding, stop_ids: Mapping[str, int]
 ) -> dict[str, "FoldedA3Head"]:
-    """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy."""
-    return {
-        name: FoldedA3Head(
-            FoldedA3(getattr(model, f"{name}_tokenLearner")).to(cast.pos_embed.dtype),
-            cast.classifier(name),
-            stop_ids[name],
-        )
-        for name in model.config.granularities
-    }
+    """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy.
+
+    The copy, which is for the encoder alone, loses them.
+    """
+    heads = {}
+    for name in model.config.granularities:
+        a3 = FoldedA3(getattr(model, f"{name}_tokenLearner")).to(cast.pos_embed.dtype)
+        classifier = cast.classifier(name)
+        # In fp32 they are the model's own, and packing them takes more memory than it saves time.
+        if classifier.weight.dtype == torch.bfloat16 and can_be_packed(classifier.weight):
+            classifier = PackedClasses(classifier)
+        heads[name] = FoldedA3Head(a3, classifier, stop_ids[name])
+    for name in dict(cast.named_children()):
+        if name.endswith(("head", "tokenLearner")):
+            delattr(cast, name)
+    return heads
 
 
 class FoldedA3Head(Head):
     """A granularity's A3 module and linear head, read up to stop."""
 
-    def __init__(self, a3: FoldedA3, classifier: nn.Linear, stop_id: int):
+    def __init__(self, a3: FoldedA3, classifier: nn.Linear | PackedClasses, stop_id: int):
         super().__init__()
         self.a3, self.classifier, self._stop_id = a3, classifier, stop_id
 

@@ -1,27 +1,33 @@
 """Arg-max ids and their probabilities, for reading: no table of all logits, nothing after stop."""
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.packed_linear import PackedClasses
+
 # Logits at a time. On a CPU 1 MiB in fp32: maximum and sum find them in its cache.
 CPU_LOGITS = 2**18
 CUDA_LOGITS = 2**26
-# Positions at a time. Most words stop within the first.
-POSITIONS = 8
+# Positions of all rows that are read first. Most words stop within them.
+POSITIONS = 4
 LOG2_E = math.log2(math.e)
 
 
-def read_until_stop(features: Tensor, head: nn.Linear, stop_id: int) -> tuple[Tensor, Tensor]:
+def read_until_stop(
+    features: Tensor, head: nn.Linear | PackedClasses, stop_id: int
+) -> tuple[Tensor, Tensor]:
     """Greedy reading of a head, each row up to its stop.
 
-    Some positions at a time, and further ones only of rows that have not stopped.
+    Some positions at a time, and further ones only of rows that have not stopped: the fewer they
+    are, the more positions, as every time reads all the weights.
 
     Args:
         features: [B, T, D].
-        head: linear layer D -> classes, with a bias.
+        head: linear layer D -> classes, with a bias, or one that is packed.
         stop_id: ends a row.
 
     Returns:
@@ -34,28 +40,34 @@ def read_until_stop(features: Tensor, head: nn.Linear, stop_id: int) -> tuple[Te
     wide = torch.promote_types(features.dtype, torch.float32)
     probabilities = torch.ones(batch, positions, dtype=wide, device=features.device)
     rows = torch.arange(batch, device=features.device)
-    for first in range(1, positions, POSITIONS):
-        part = features[rows, first : first + POSITIONS]
+    first = 1
+    while first < positions and len(rows):
+        end = first + POSITIONS * batch // len(rows)
+        part = features[rows, first:end]
         found, own = most_probable(part.flatten(0, 1), head)
         found = found.view(part.shape[:2])
-        ids[rows, first : first + POSITIONS] = found
-        probabilities[rows, first : first + POSITIONS] = own.view(part.shape[:2])
+        ids[rows, first:end] = found
+        probabilities[rows, first:end] = own.view(part.shape[:2])
         rows = rows[(found != stop_id).all(dim=1)]
-        if not len(rows):
-            break
+        first = end
     return ids, probabilities
 
 
-def most_probable(features: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
+def most_probable(features: Tensor, head: nn.Linear | PackedClasses) -> tuple[Tensor, Tensor]:
     """Arg-max ids [P] of `head(features)` and their softmax probabilities, of features [P, D].
 
     Logits are made for some classes at a time.
     """
-    at_once = CUDA_LOGITS if features.is_cuda else CPU_LOGITS
-    classes = max(1, at_once // max(1, len(features)))
+    if isinstance(head, PackedClasses):
+        classes, parts = head.at_once, head.parts
+    else:
+        at_once = CUDA_LOGITS if features.is_cuda else CPU_LOGITS
+        classes = max(1, at_once // max(1, len(features)))
+        weights = zip(head.weight.split(classes), head.bias.split(classes), strict=True)
+        parts = [partial(F.linear, weight=weight, bias=bias) for weight, bias in weights]
     maxima, sums = [], []
-    for weight, bias in zip(head.weight.split(classes), head.bias.split(classes), strict=True):
-        logits = F.linear(features, weight, bias)
+    for part in parts:
+        logits = part(features)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         maximum = logits.amax(dim=-1)
         if not maxima:

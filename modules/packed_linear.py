@@ -29,21 +29,44 @@ class PackedLinear(nn.Module):
     """A linear layer for reading, and a GELU after it where asked for; equal up to rounding.
 
     Args:
-        linear: whose weights `can_be_packed`; they are copied.
+        weight, bias: of the layer, [out, in] and [out]; weights, which must be such that
+            `can_be_packed` tells so, are copied.
         gelu: in the same pass, while the results are in the cache.
 
     """
 
-    def __init__(self, linear: nn.Linear, gelu: bool = False):
+    def __init__(self, weight: Tensor, bias: Tensor, gelu: bool = False):
         super().__init__()
         # Not a buffer: nothing but the product understands this tensor.
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self.register_buffer("bias", linear.bias.detach())
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+        self.register_buffer("bias", bias.detach())
         self._after = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def forward(self, values: Tensor) -> Tensor:
         """Values [..., in] -> [..., out]."""
         return torch.ops.mkldnn._linear_pointwise(values, self._packed, self.bias, *self._after)
+
+
+class PackedClasses(nn.Module):
+    """A wide linear layer for reading, packed in parts.
+
+    Args:
+        linear: whose weights `can_be_packed`; they are copied.
+
+    Attributes:
+        at_once: classes of each part; the last may have fewer.
+        parts: `PackedLinear`s.
+
+    """
+
+    at_once = 2048  # whose logits of 128 vectors, in fp32, are 1 MiB
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        weights, biases = linear.weight.split(self.at_once), linear.bias.split(self.at_once)
+        self.parts = nn.ModuleList(
+            PackedLinear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
+        )
 
 
 class Linear(nn.Linear):

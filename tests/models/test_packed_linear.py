@@ -7,8 +7,9 @@ from torch import nn
 
 from models import create_model
 from models.reading_path import reading_path
+from modules.greedy import read_until_stop
 from modules.packed_block import PackedFeedForward
-from modules.packed_linear import Linear, PackedLinear, can_be_packed
+from modules.packed_linear import Linear, PackedClasses, PackedLinear, can_be_packed
 from modules.transformer_block import FeedForward
 
 needs_packing = pytest.mark.skipif(
@@ -23,8 +24,10 @@ def test_a_packed_layer_equals_the_plain_one(shape):
     linear, values = nn.Linear(48, 80), torch.randn(shape)
     with torch.inference_mode():
         plain = linear(values)
-        torch.testing.assert_close(PackedLinear(linear)(values), plain, rtol=1e-5, atol=1e-5)
-        active = PackedLinear(linear, gelu=True)(values)
+        torch.testing.assert_close(
+            PackedLinear(linear.weight, linear.bias)(values), plain, rtol=1e-5, atol=1e-5
+        )
+        active = PackedLinear(linear.weight, linear.bias, gelu=True)(values)
         torch.testing.assert_close(active, F.gelu(plain), rtol=1e-5, atol=1e-5)
 
 
@@ -41,6 +44,20 @@ def test_a_layer_that_packs_learns_as_the_plain_one(shape):
         found[packs] = [result, values.grad, layer.weight.grad, layer.bias.grad]
         values.grad = layer.weight.grad = layer.bias.grad = None
     torch.testing.assert_close(found[True], found[False], rtol=1e-5, atol=1e-5)
+
+
+@needs_packing
+def test_classes_packed_in_parts_are_read_as_the_layer(monkeypatch):
+    monkeypatch.setattr(PackedClasses, "at_once", 30)
+    torch.manual_seed(0)
+    head, features = nn.Linear(48, 80), 3 * torch.randn(20, 7, 48)
+    packed = PackedClasses(head)
+    assert len(packed.parts) == 3
+    with torch.inference_mode():
+        ids, probabilities = read_until_stop(features, packed, stop_id=3)
+        expected_ids, expected = read_until_stop(features, head, stop_id=3)
+    assert torch.equal(ids, expected_ids)
+    torch.testing.assert_close(probabilities, expected)
 
 
 @needs_packing
@@ -67,5 +84,8 @@ def test_the_reading_path_is_packed_and_the_model_is_not():
     assert any(isinstance(module, PackedLinear) for module in path.modules())
     assert not any(isinstance(module, PackedLinear) for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    cast = reading_path(model, dict.fromkeys(model.config.granularities, -1), torch.bfloat16)
+    if can_be_packed(torch.zeros(1, dtype=torch.bfloat16)):
+        assert any(isinstance(module, PackedClasses) for module in cast.modules())
     exact = reading_path(model, dict.fromkeys(model.config.granularities, -1), torch.float64)
     assert not any(isinstance(module, PackedLinear) for module in exact.modules())
