@@ -6,7 +6,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from engine.distributed import Process
 from freed_memory import keep_freed_memory
-from modules.core_area import CoreAreaProjections
+from modules.acds_encoder import AcdsEncoder
 
 
 def run_form(
@@ -42,9 +42,8 @@ def run_form(
     model.attend_by_hand(not on_gpu and not compiled)
     model.pack_products(not on_gpu and not compiled)
     model.recompute(recomputes)
-    for module in model.modules():
-        if isinstance(module, CoreAreaProjections):
-            module.folds = True
+    if isinstance(model, AcdsEncoder):
+        model.draws_pyramid = False
     if channels_last:
         for module in model.modules():
             # A3's grouped ones are products of tokens, which gain nothing; and in float64 PyTorch

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from modules.cafm import GuidedStream, token_guidance
-from modules.core_area import CoreAreaProjections, core_area_values
+from modules.core_area import core_area_values
+from modules.core_area_map import draw_map
 from modules.feature_extractor import FeatureExtractor, Features
 from modules.vit import Encoding, TokenTransformer
 
@@ -23,6 +24,10 @@ class AcdsEncoder(TokenTransformer):
         guided_blocks: the last blocks, after the first of which CAFM's stream branches off; 0 for
             none of CAFM.
         core_area_form: linear or sigmoid, see `modules.core_area`.
+
+    Attributes:
+        draws_pyramid: compute the map as the paper does, or by `modules.core_area_map`; equal up to
+            rounding.
 
     """
 
@@ -49,7 +54,11 @@ class AcdsEncoder(TokenTransformer):
             in_channels, extractor_stem, extractor_widths, extractor_blocks, patch_size
         )
         self.conv1 = nn.Conv2d(extractor_widths[-1], width, 3, 1, 1, bias=False)
-        self.conv_fpn = CoreAreaProjections(self.cnnBackbone.pyramid_channels)
+        pyramid = self.cnnBackbone.pyramid_channels
+        self.conv_fpn = nn.Sequential(
+            nn.Conv2d(pyramid, pyramid, 1, bias=False), nn.Conv2d(pyramid, 1, 1, bias=False)
+        )
+        self.draws_pyramid = True
         if guided_blocks:
             self.conv_class = nn.Parameter(torch.zeros(1, 1, 1))
             self.gated = nn.Parameter(torch.zeros(1, 2 * width, width))
@@ -112,4 +121,6 @@ class AcdsEncoder(TokenTransformer):
         return stream.merge(tokens, self.gated), stream.attention
 
     def _map(self, features: Features) -> Tensor:
-        return self.conv_fpn(self.cnnBackbone.pyramid(features))
+        if self.draws_pyramid:
+            return self.conv_fpn(self.cnnBackbone.pyramid(features))
+        return draw_map(features, self.cnnBackbone.smooth, self.conv_fpn)

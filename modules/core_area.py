@@ -53,32 +53,6 @@ def core_area_count(core_area: Tensor, counted: Tensor) -> Tensor:
     return counted.to(torch.float32).sum() * core_area.shape[1:].numel()
 
 
-class CoreAreaProjections(nn.Sequential):
-    """The two 1x1 convolutions that draw the map from the pyramid, with nothing between them.
-
-    Attributes:
-        folds: compute the one convolution that they come to; equal up to rounding. Both are
-            trained all the same.
-
-    """
-
-    folds = False
-
-    def __init__(self, channels: int):
-        super().__init__(
-            nn.Conv2d(channels, channels, 1, bias=False), nn.Conv2d(channels, 1, 1, bias=False)
-        )
-
-    def forward(self, pyramid: Tensor) -> Tensor:
-        """Pyramid [B, channels, H, W] -> raw map [B, 1, H, W]."""
-        if not self.folds:
-            return super().forward(pyramid)
-        first, second = (projection.weight.flatten(1) for projection in self)
-        with torch.autocast(pyramid.device.type, enabled=False):
-            row = second @ first
-        return F.conv2d(pyramid, row[:, :, None, None])
-
-
 class CoreAreaHead(nn.Module):
     """Draws the map from an encoder's patch tokens: a linear layer, a patch of pixels a token."""
 

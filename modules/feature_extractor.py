@@ -107,8 +107,8 @@ class FeatureExtractor(nn.Module):
 
     def pyramid(self, features: Features) -> Tensor:
         """Three resolutions in one map [B, pyramid channels, H, W]."""
-        merged = self.smooth[0](torch.cat([_doubled(features.quarter), features.half], dim=1))
-        return self.smooth[1](torch.cat([_doubled(merged), features.full], dim=1))
+        merged = self.smooth[0](torch.cat([doubled(features.quarter), features.half], dim=1))
+        return self.smooth[1](torch.cat([doubled(merged), features.full], dim=1))
 
     def guided_part(self) -> list[nn.Module]:
         """What `--freeze` keeps as it is: stem, layers 1 to 4, and the pyramid's convolutions."""
@@ -116,5 +116,6 @@ class FeatureExtractor(nn.Module):
         return [self.conv1, self.bn1, *layers, self.smooth]
 
 
-def _doubled(features: Tensor) -> Tensor:
+def doubled(features: Tensor) -> Tensor:
+    """[B, C, H, W] -> [B, C, 2 H, 2 W]."""
     return F.interpolate(features, scale_factor=2, mode="nearest")

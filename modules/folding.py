@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modules.a3 import A3
 from modules.atd import ATD
+from modules.core_area_map import map_factors
 from modules.feature_extractor import FeatureExtractor, Features
 
 
@@ -35,8 +36,8 @@ def fold_extractor(extractor: FeatureExtractor) -> FeatureExtractor:
 class FoldedMap(nn.Module):
     """The core-area map at the tokens' places only.
 
-    From the features to the map, all is linear and works pixel by pixel: two pyramid convolutions
-    with BatchNorm and two more projections come to one number a channel of each resolution.
+    From the features to the map, all is linear and works pixel by pixel: it comes to one number a
+    channel of each resolution.
 
     Args:
         extractor: in evaluation mode.
@@ -52,19 +53,14 @@ class FoldedMap(nn.Module):
         patch_size: tuple[int, int],
     ):
         super().__init__()
-        half, full = (_as_matrix(fuse_conv_bn_eval(*level)) for level in extractor.smooth)
-        first, second = (projection.weight.detach().flatten(1) for projection in projections)
-        row = second @ first  # [1, pyramid channels]
-        bias = row @ full[1]
-        row = row @ full[0]
-        coarse, fine = row.split([len(half[1]), row.shape[1] - len(half[1])], dim=1)
-        bias = bias + coarse @ half[1]
-        coarse = coarse @ half[0]
-        quarter_channels = extractor.layer4[-1].conv2.out_channels
+        channels = [getattr(extractor, f"layer{n}")[-1].bn2.num_features for n in (4, 2)]
+        channels.append(extractor.bn1.num_features)
+        nothing = [projections[0].weight.new_zeros(count) for count in channels]
+        with torch.no_grad():
+            factors, bias = map_factors(extractor.smooth, projections, nothing)
         self.register_buffer("bias", bias)
-        self.register_buffer("from_full", fine)
-        self.register_buffer("from_half", coarse[:, quarter_channels:])
-        self.register_buffer("from_quarter", coarse[:, :quarter_channels])
+        for name, own in zip(("quarter", "half", "full"), factors, strict=True):
+            self.register_buffer(f"from_{name}", own[None])
         self._patch_size = patch_size
 
     def forward(self, features: Features) -> Tensor:
@@ -77,10 +73,6 @@ class FoldedMap(nn.Module):
                 sampled.flatten(2).transpose(1, 2), getattr(self, f"from_{name}")
             )
         return total
-
-
-def _as_matrix(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    return conv.weight.detach().flatten(1), conv.bias.detach()
 
 
 def fold_pair(first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
