@@ -101,6 +101,14 @@ def product(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     return torch.ops.mkldnn._linear_pointwise(values, packed, bias, "none", [], "")
 
 
+def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Of a linear layer's inputs, from gradient [..., out] and weights [out, in]."""
+    weight = weight.to(gradient.dtype)
+    if gradient.dtype == torch.bfloat16:  # as fast as packed, and packing takes time
+        return gradient @ weight
+    return product(gradient, weight.t())
+
+
 def weight_gradient(gradient: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """Of a linear layer's weights, from gradient [..., out] and inputs [..., in]."""
     found = gradient.flatten(0, -2).t() @ inputs.to(gradient.dtype).flatten(0, -2)
@@ -130,7 +138,7 @@ class _Linear(torch.autograd.Function):
         values, weight = ctx.saved_tensors
         values_dtype, weight_dtype = ctx.dtypes
         return (
-            product(gradient, weight.t()).to(values_dtype),
+            input_gradient(gradient, weight).to(values_dtype),
             weight_gradient(gradient, values, weight_dtype),
             bias_gradient(gradient, weight_dtype),
         )

@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.packed_linear import bias_gradient, product, product_type, weight_gradient
+from modules.packed_linear import (
+    bias_gradient,
+    input_gradient,
+    product,
+    product_type,
+    weight_gradient,
+)
 
 
 def norm_linear(norm: nn.LayerNorm, linear: nn.Linear, values: Tensor) -> Tensor:
@@ -46,7 +52,7 @@ class _NormLinear(torch.autograd.Function):
         normed = (wide - mean).mul_(inverse).mul_(norm_weight).add_(norm_bias)
         grad_weight = weight_gradient(gradient, normed, weight.dtype)
         del normed
-        grad_normed = product(gradient, weight.to(gradient.dtype).t())
+        grad_normed = input_gradient(gradient, weight)
         grad_bias = bias_gradient(gradient, weight.dtype)
         grad_values, grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
             grad_normed.to(wide.dtype),
@@ -75,7 +81,7 @@ class _GeluLinear(torch.autograd.Function):
     def backward(ctx, gradient):
         values, weight = ctx.saved_tensors
         grad_weight = weight_gradient(gradient, F.gelu(values), weight.dtype)
-        grad_activated = product(gradient, weight.to(gradient.dtype).t())
+        grad_activated = input_gradient(gradient, weight)
         grad_values = grad_activated.to(values.dtype)
         torch.ops.aten.gelu_backward(grad_values, values, grad_input=grad_values)  # in place
         return grad_values, grad_weight, bias_gradient(gradient, weight.dtype)
