@@ -137,7 +137,7 @@ def a3_heads(
     for name in model.config.granularities:
         a3 = FoldedA3(getattr(model, f"{name}_tokenLearner")).to(cast.pos_embed.dtype)
         classifier = cast.classifier(name)
-        # In fp32 they are the model's own, and packing them takes more memory than it saves time.
+        # In fp32 the weights are the model's own: a packed copy takes more memory than it is worth.
         if classifier.weight.dtype == torch.bfloat16 and can_be_packed(classifier.weight):
             classifier = PackedClasses(classifier)
         heads[name] = FoldedA3Head(a3, classifier, stop_ids[name])

@@ -17,7 +17,7 @@ from modules.feature_extractor import Features, doubled
 
 
 @dataclass(frozen=True)
-class Batch:
+class LevelBatch:
     """What a norm learns from.
 
     Attributes:
@@ -53,7 +53,7 @@ def draw_map(
         if levels[0][1].training:
             covariance, size = _covariance(maps), levels[0][0].in_channels
             batches = [
-                Batch(own, m.numel() // m.shape[1])
+                LevelBatch(own, m.numel() // m.shape[1])
                 for own, m in zip([covariance[:size, :size], covariance], maps[1:], strict=True)
             ]
         factors, rest = map_factors(levels, projections, means, batches)
@@ -68,7 +68,7 @@ def map_factors(
     levels: Sequence[nn.Sequential],
     projections: Sequence[nn.Conv2d],
     means: Sequence[Tensor],
-    batches: Sequence[Batch] | None = None,
+    batches: Sequence[LevelBatch] | None = None,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """The map as a number for each channel.
 
@@ -86,7 +86,7 @@ def map_factors(
     inner, outer = inner.weight.flatten(1), outer.weight.flatten(1)
     of_inner, of_outer = batches or (None, None)
     # What comes to a norm is a matrix times those differences, and a rest.
-    matrix, rest = _normalize(inner_norm, inner, inner @ torch.cat([*means[:2]]), of_inner)
+    matrix, rest = _normalize(inner_norm, inner, inner @ torch.cat(list(means[:2])), of_inner)
     matrix = torch.cat([outer[:, : len(inner)] @ matrix, outer[:, len(inner) :]], dim=1)
     rest = outer @ torch.cat([rest, means[2]])
     matrix, rest = _normalize(outer_norm, matrix, rest, of_outer)
@@ -96,7 +96,7 @@ def map_factors(
 
 
 def _normalize(
-    norm: nn.BatchNorm2d, matrix: Tensor, rest: Tensor, batch: Batch | None
+    norm: nn.BatchNorm2d, matrix: Tensor, rest: Tensor, batch: LevelBatch | None
 ) -> tuple[Tensor, Tensor]:
     """Matrix [out, in] and rest [out] of the norm's result, from those of what comes to it."""
     mean, variance = norm.running_mean, norm.running_var
