@@ -6,7 +6,6 @@ decide who computes it. Workers hand over uint8, the device makes floats.
 
 import atexit
 import multiprocessing
-import multiprocessing.process
 import signal
 import threading
 import weakref

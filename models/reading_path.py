@@ -102,6 +102,7 @@ class MgpReadingPath(ReadingPath):
     def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
         own = cast_copy(model, dtype)
         super().__init__(a3_heads(model, own, stop_ids))
+        drop_heads(own)
         self.model = own
 
     def tokens(self, images: Tensor) -> Tensor:
@@ -129,10 +130,7 @@ def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 def a3_heads(
     model: A3Decoding, cast: A3Decoding, stop_ids: Mapping[str, int]
 ) -> dict[str, "FoldedA3Head"]:
-    """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy.
-
-    The copy, which is for the encoder alone, loses them.
-    """
+    """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy."""
     heads = {}
     for name in model.config.granularities:
         a3 = FoldedA3(getattr(model, f"{name}_tokenLearner")).to(cast.pos_embed.dtype)
@@ -141,10 +139,14 @@ def a3_heads(
         if classifier.weight.dtype == torch.bfloat16 and can_be_packed(classifier.weight):
             classifier = PackedClasses(classifier)
         heads[name] = FoldedA3Head(a3, classifier, stop_ids[name])
-    for name in dict(cast.named_children()):
-        if name.endswith(("head", "tokenLearner")):
-            delattr(cast, name)
     return heads
+
+
+def drop_heads(copied: nn.Module) -> None:
+    """Leave only the encoder of a copy, whose heads are read by others or by nobody."""
+    for name in dict(copied.named_children()):
+        if name.endswith(("head", "tokenLearner")):
+            delattr(copied, name)
 
 
 class FoldedA3Head(Head):
@@ -176,10 +178,10 @@ class AcdsReadingPath(ReadingPath):
             delattr(transformer, folded)
         if isinstance(model, AcdsStr):
             super().__init__({"char": AtdHead(FoldedATD(model.char_tokenLearner).to(dtype))})
-            for unused in ("char_tokenLearner", "patch_embed", "head", "char_head"):
-                delattr(transformer, unused)
+            del transformer.patch_embed
         else:
             super().__init__(a3_heads(model, transformer, stop_ids))
+        drop_heads(transformer)
         self.transformer = transformer
         self._form = config.core_area_form
         self.extractor = fold_extractor(model.cnnBackbone).to(dtype)

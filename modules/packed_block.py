@@ -11,10 +11,7 @@ class PackedFeedForward(nn.Module):
 
     def __init__(self, mlp: FeedForward):
         super().__init__()
-        self.fc1, self.fc2 = (
-            PackedLinear(mlp.fc1.weight, mlp.fc1.bias, gelu=True),
-            PackedLinear(mlp.fc2.weight, mlp.fc2.bias),
-        )
+        self.fc1, self.fc2 = PackedLinear(mlp.fc1, gelu=True), PackedLinear(mlp.fc2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] -> [B, N, D]."""
@@ -25,6 +22,6 @@ def pack_blocks(model: nn.Module) -> None:
     """Pack the linear layers of a model's transformer blocks, where that can be done."""
     for block in model.modules():
         if isinstance(block, TransformerBlock) and can_be_packed(block.attn.qkv.weight):
-            block.attn.qkv = PackedLinear(block.attn.qkv.weight, block.attn.qkv.bias)
-            block.attn.proj = PackedLinear(block.attn.proj.weight, block.attn.proj.bias)
+            block.attn.qkv = PackedLinear(block.attn.qkv)
+            block.attn.proj = PackedLinear(block.attn.proj)
             block.mlp = PackedFeedForward(block.mlp)

@@ -29,17 +29,17 @@ class PackedLinear(nn.Module):
     """A linear layer for reading, and a GELU after it where asked for; equal up to rounding.
 
     Args:
-        weight, bias: of the layer, [out, in] and [out]; weights, which must be such that
-            `can_be_packed` tells so, are copied.
+        linear: whose weights `can_be_packed`; they are copied.
         gelu: in the same pass, while the results are in the cache.
+        outputs: which of the layer's outputs to compute.
 
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, gelu: bool = False):
+    def __init__(self, linear: nn.Linear, gelu: bool = False, outputs: slice = slice(None)):
         super().__init__()
         # Not a buffer: nothing but the product understands this tensor.
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
-        self.register_buffer("bias", bias.detach())
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach()[outputs])
+        self.register_buffer("bias", linear.bias.detach()[outputs])
         self._after = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def forward(self, values: Tensor) -> Tensor:
@@ -63,9 +63,9 @@ class PackedClasses(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        weights, biases = linear.weight.split(self.at_once), linear.bias.split(self.at_once)
         self.parts = nn.ModuleList(
-            PackedLinear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
+            PackedLinear(linear, outputs=slice(first, first + self.at_once))
+            for first in range(0, linear.out_features, self.at_once)
         )
 
 

@@ -29,7 +29,7 @@ def matrix_rate(dtype: torch.dtype, device: str = "cpu") -> float:
     values = torch.rand(MATRIX, MATRIX, device=device).to(dtype)
     products = [layer.weight.matmul]
     if can_be_packed(layer.weight):
-        products.append(PackedLinear(layer.weight, layer.bias))
+        products.append(PackedLinear(layer))
     seconds = []
     for multiply in products * 4:
         started = time.perf_counter()

@@ -24,10 +24,8 @@ def test_a_packed_layer_equals_the_plain_one(shape):
     linear, values = nn.Linear(48, 80), torch.randn(shape)
     with torch.inference_mode():
         plain = linear(values)
-        torch.testing.assert_close(
-            PackedLinear(linear.weight, linear.bias)(values), plain, rtol=1e-5, atol=1e-5
-        )
-        active = PackedLinear(linear.weight, linear.bias, gelu=True)(values)
+        torch.testing.assert_close(PackedLinear(linear)(values), plain, rtol=1e-5, atol=1e-5)
+        active = PackedLinear(linear, gelu=True)(values)
         torch.testing.assert_close(active, F.gelu(plain), rtol=1e-5, atol=1e-5)
 
 

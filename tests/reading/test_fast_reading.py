@@ -76,7 +76,7 @@ def test_classes_in_chunks_equal_all_at_once(logits_at_once, monkeypatch):
     torch.testing.assert_close(probabilities, expected, rtol=1e-12, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("positions", [2, 9, 10, 27])
+@pytest.mark.parametrize("positions", [2, 5, 6, 27])
 def test_rows_are_read_up_to_their_stop(positions):
     torch.manual_seed(1)
     stop_id = 3
