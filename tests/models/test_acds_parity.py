@@ -12,6 +12,9 @@ from engine.step import Stepper
 from models import config_codecs, create_model
 from modules.core_area import core_area_loss
 
+# The fixtures were made with them; elsewhere fp32 rounds otherwise.
+HAS_THEIR_KERNELS = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
 SIZES = {"acds_small": "ACDS-STR-Small", "acds_base": "ACDS-STR-Base"}
 
 
@@ -33,22 +36,35 @@ def small(reference):
     gc.collect()
 
 
+def tolerance(variant: str, training: bool, dtype: torch.dtype) -> float:
+    """1e-4, but where fp32 itself is further away from what the weights amount to.
+
+    Variant B shows it: with batch statistics, the fixture is 3.5e-3 away from float64. So near to
+    the fixture come only the kernels that made it: AVX-512's, 1.3e-4, or 5e-5 if MKL takes the
+    processor for one of Intel's; with another number of threads 4.4e-4, with AVX2 3.9e-3.
+    """
+    if variant == "A" or (dtype == torch.float64 and not training):
+        return 1e-4
+    same_kernels = dtype == torch.float32 and HAS_THEIR_KERNELS
+    if training:
+        return 5e-4 if same_kernels else 5e-3
+    return 1e-4 if same_kernels else 2e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("variant", ["A", "B"])
 @pytest.mark.parametrize("training", [False, True])
-def test_logits_and_core_area(small, fixtures, reference, variant, training):
+def test_logits_and_core_area(small, fixtures, reference, variant, training, dtype):
     name = "acds_small" if variant == "A" else "acds_small_variantB"
     expected = fixtures(f"{name}.npz")
     prefix = "train_" if training else ""
-    model = reference.load_reference(small, variant=variant).train(training)
+    model = reference.load_reference(small, variant=variant).train(training).to(dtype)
     with torch.no_grad():
-        outputs = model(torch.from_numpy(reference.reference_input()))
-    # With variant B's weights and batch statistics, fp32 is 3.5e-3 away from float64, and the same
-    # code 4.4e-4 with another number of threads: 1e-4 is then a question of the machine. MKL's
-    # products for Intel processors give 5e-5, those for others 1.3e-4.
-    tolerance = 5e-4 if variant == "B" and training else 1e-4
+        outputs = model(torch.from_numpy(reference.reference_input()).to(dtype))
+    limit = tolerance(variant, training, dtype)
     for own, key in ((outputs.char, "char_logits"), (outputs.core_area, "core_map")):
-        expected_array = torch.from_numpy(expected[prefix + key])
-        torch.testing.assert_close(own, expected_array, atol=tolerance, rtol=0)
+        expected_array = torch.from_numpy(expected[prefix + key]).to(dtype)
+        torch.testing.assert_close(own, expected_array, atol=limit, rtol=0)
 
 
 def test_base_has_the_mean_and_deviation_of_the_facts(reference):
@@ -128,7 +144,11 @@ def test_base_has_the_losses_and_gradients_of_the_facts(batch, reference):
 
 
 def test_thirty_steps(small, fixtures, batch):
-    """As far as the reference reproduces itself (reference facts, 12)."""
+    """As far as the reference reproduces itself (reference facts, 12), and fp32 does.
+
+    In float64 the losses of steps 2 and 3 are 2.0018 and 1.8738, 0.01 and 0.08 away from the log's:
+    chaos makes as much of fp32's rounding, and that depends on the processor.
+    """
     log = fixtures("dynamics_acds_small_t2.json")["log"]
     optimization = Optimization(lr=0.38328, schedule="reference")
     step = Stepper(
@@ -139,8 +159,9 @@ def test_thirty_steps(small, fixtures, batch):
         weights={"core_area_loss": 0.5},
     )
     totals = [step([batch]).total for _ in log]
-    for number, tolerance in enumerate([1e-3, 1e-3, 2e-3, 1e-2]):
-        assert totals[number] == pytest.approx(log[number]["total"], abs=tolerance), number
+    limits = [1e-3, 1e-3, 2e-3, 1e-2] if HAS_THEIR_KERNELS else [1e-3, 1e-3, 3e-2, 0.15]
+    for number, limit in enumerate(limits):
+        assert totals[number] == pytest.approx(log[number]["total"], abs=limit), number
     assert 0.35 <= totals[-1] <= 0.45
 
 
