@@ -33,17 +33,18 @@ from models.codecs import config_codecs
 from models.hugging_face import export_hugging_face
 from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
-from reading import Reader
 from reading.images import model_input
 from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows
 from tools.formula_weights import fill_by_formula, raise_stop_biases
-from tools.reading_rounds import jpegs, serve_readings
+from tools.reading_rounds import jpegs
 
 OURS = ("plain", "fast")
 THEIRS = "transformers"
 THEIR_PACKAGES = (THEIRS, "sentencepiece")
+OUR_SCRIPT = Path(__file__).with_name("our_reading.py")
 THEIR_SCRIPT = Path(__file__).with_name("transformers_reading.py")
 POSITIONS = 6  # of the median reading, with stop
+PAIRS = (("fp32", "fp32"), ("bf16", "bf16"), ("bf16", "fp32"))  # our type, and the other path's
 
 MODELS = ["mgp_str_tiny_patch4_3_32_128", "mgp_str_base_patch4_3_32_128"]
 
@@ -113,19 +114,13 @@ def write_weights(
     return Weights(name, flops, folder)
 
 
-def work(weights: Path, dtype: str, batch: int, images: int) -> None:
-    """The process of one of our paths."""
-    reader = Reader.load(weights, "cpu", batch, DTYPES[dtype], fast=weights.name == "fast")
-    serve_readings(reader, batch, images)
-
-
 class Worker:
     """A path's process, and its figures so far."""
 
     def __init__(self, weights: Weights, path: str, dtype: str, batch: int, images: int):
         self._key = (weights.model, path, dtype, batch)
         self._flops = weights.flops[path]
-        script = THEIR_SCRIPT if path == THEIRS else Path(__file__)
+        script = THEIR_SCRIPT if path == THEIRS else OUR_SCRIPT
         self._process = BenchProcess(script, [weights.folder / path, dtype, batch, images])
         self.seconds: list[float] = []
         self.totals: list[float] = []
@@ -159,7 +154,7 @@ class Worker:
 
 def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
     """Rows of all models, batch sizes, types and paths."""
-    rates = {name: matrix_rate(dtype) for name, dtype in DTYPES.items()}
+    rates = {name: matrix_rate(DTYPES[name]) for name in options.types}
     rows = []
     theirs = all(map(importlib.util.find_spec, THEIR_PACKAGES))
     if not theirs:
@@ -173,7 +168,7 @@ def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
                 images = max(options.images // batch, 1) * batch
                 workers = [
                     Worker(weights, path, dtype, batch, images)
-                    for dtype in DTYPES
+                    for dtype in options.types
                     for path in weights.flops
                 ]
                 for number in range(options.rounds):
@@ -207,28 +202,23 @@ def ratios(rows: Sequence[Row]) -> str:
     """The fast path against each of the others."""
     by_key = {(r.model, r.batch, r.path, r.dtype): r for r in rows}
     lines = []
-    for model, batch, path, dtype in by_key:
-        if path == "fast" or dtype != "fp32":
+    for model, batch, path in dict.fromkeys((r.model, r.batch, r.path) for r in rows):
+        if path == "fast":
             continue
-        fast = {d: by_key[model, batch, "fast", d] for d in DTYPES}
-        other = {d: by_key[model, batch, path, d] for d in DTYPES}
-        speed = {d: fast[d].images_per_s / other[d].images_per_s for d in DTYPES}
-        across = fast["bf16"].images_per_s / other["fp32"].images_per_s
-        memory = {d: fast[d].peak_mib / other[d].peak_mib for d in DTYPES}
-        lines.append(
-            f"{model}, batch {batch}, fast / {path}: {speed['fp32']:.2f} in fp32, "
-            f"{speed['bf16']:.2f} in bf16, bf16 / fp32 {across:.2f}; "
-            f"memory {memory['fp32']:.2f} in fp32, {memory['bf16']:.2f} in bf16"
-        )
+        for our_dtype, dtype in PAIRS:
+            own = by_key.get((model, batch, "fast", our_dtype))
+            other = by_key.get((model, batch, path, dtype))
+            if own and other:
+                lines.append(
+                    f"{model}, batch {batch}, fast in {our_dtype} / {path} in {dtype}: speed "
+                    f"{own.images_per_s / other.images_per_s:.2f}, memory "
+                    f"{own.peak_mib / other.peak_mib:.2f}"
+                )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Parse, measure, print."""
-    if sys.argv[1:2] == ["--work"]:
-        weights, dtype, batch, images = sys.argv[2:]
-        work(Path(weights), dtype, int(batch), int(images))
-        return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--models",
@@ -245,6 +235,13 @@ def main() -> None:
         metavar="N",
         default=[1, 32, 128],
         help="images a batch (default: 1 32 128)",
+    )
+    parser.add_argument(
+        "--types",
+        nargs="+",
+        choices=DTYPES,
+        default=list(DTYPES),
+        help="of weights and products (default: both; bf16 takes long where processors lack it)",
     )
     parser.add_argument("--images", type=positive, default=64, help="a round (default: 64)")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")

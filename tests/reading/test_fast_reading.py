@@ -130,22 +130,31 @@ def test_new_weights_are_read_with(dtype):
     assert after != before
 
 
-def test_the_bench_measures_every_path(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("option", "types", "tables"),
+    [
+        ("--stopping_only", ["fp32", "bf16"], ["rows"]),
+        ("--types=fp32", ["fp32"], ["rows", "never_stopping"]),
+    ],
+)
+def test_the_bench_measures_every_path(option, types, tables, tmp_path, monkeypatch, capsys):
     pytest.importorskip("transformers")
     pytest.importorskip("sentencepiece")
     name = "mgp_str_tiny_patch4_3_32_128"
     monkeypatch.setattr(bench_process, "MATRIX", 64)
-    arguments = ["--models", name, "--batches", "2", "--images", "2", "--rounds", "1"]
+    arguments = ["--models", name, "--batches", "1", "--images", "1", "--rounds", "1", option]
     arguments += ["--json", str(tmp_path / "rows.json")]
     monkeypatch.setattr(sys, "argv", ["bench_read.py", *arguments])
     bench_read.main()
     shown = capsys.readouterr().out
     found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
-    assert found.keys() == {"rows", "never_stopping"}
-    paths = {(p, d) for p in ("plain", "fast", "transformers") for d in ("fp32", "bf16")}
+    assert list(found) == tables
+    paths = {(path, dtype) for path in ("plain", "fast", "transformers") for dtype in types}
     for rows in found.values():
         assert {(row["path"], row["dtype"]) for row in rows} == paths
-    for row in found["rows"] + found["never_stopping"]:
-        assert (row["model"], row["batch"]) == (name, 2)
+    for row in (row for rows in found.values() for row in rows):
+        assert (row["model"], row["batch"]) == (name, 1)
         assert min(row[k] for k in ("images_per_s", "p50_ms", "p99_ms", "peak_mib", "share")) > 0
-    assert "fast / transformers" in shown and "if no word ever stopped" in shown
+    for dtype in ("fp32", "bf16"):
+        assert (f"fast in {dtype} / transformers in fp32: speed" in shown) == (dtype in types)
+    assert ("if no word ever stopped" in shown) == ("never_stopping" in tables)
