@@ -9,7 +9,7 @@ from models.mgp_str import A3Decoding
 from models.outputs import Outputs
 from models.supervision import core_area_counts, core_area_losses
 from modules.acds_encoder import AcdsEncoder
-from modules.atd import ATD
+from modules.atd import ATD, token_shares
 from modules.losses import LossSum, cross_entropy, label_count
 
 
@@ -77,9 +77,8 @@ class AcdsStr(AcdsEncoder):
                 logits, targets["char"], self.pad_ids["char"], self.label_smoothing
             )
             return {"char_loss": loss} | core_area_losses(self.config, encoding, targets)
-        weights = self.char_tokenLearner.token_weights().abs()
-        weights = (weights / weights.sum(-1, keepdim=True)).expand(images.shape[0], -1, -1)
-        return Outputs.of(self.config, encoding, {"char": logits}, {"char": weights})
+        shares = token_shares(self.char_tokenLearner.token_weights(), images.shape[0])
+        return Outputs.of(self.config, encoding, {"char": logits}, {"char": shares})
 
     def loss_counts(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each loss of `forward` counts, by name, without a forward pass."""

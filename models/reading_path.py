@@ -1,25 +1,33 @@
-"""Recognizers for reading: the same readings up to rounding, faster, and without pictures."""
+"""Recognizers for reading: the same readings up to rounding, faster."""
 
 import copy
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from freed_memory import keep_some_freed_memory
 from models.acds_str import AcdsMgpStr, AcdsStr
+from models.config import ModelConfig
 from models.mgp_str import A3Decoding, MgpStr
+from models.outputs import GRANULARITIES, Outputs
 from modules.cafm import prepend_class
 from modules.core_area import core_area_values
+from modules.feature_extractor import Features
 from modules.folding import FoldedA3, FoldedATD, FoldedMap, fold_extractor
 from modules.greedy import most_probable_of, read_until_stop
 from modules.packed_block import pack_blocks
 from modules.packed_linear import PackedClasses, can_be_packed
-from modules.vit import TokenTransformer
+from modules.vit import Encoding, TokenTransformer
 
-# Images that go through a CPU together: by eights, acds_str_small in bf16 reads 1.15 times as fast
-# as by thirty-twos, whose intermediate results don't fit the caches.
-AT_ONCE = 8
+# Of a block's widest intermediate result on CPUs, of as many images as go through together: what
+# doesn't fit the caches takes longer. Eight images of acds_str_small in bf16, which are read 1.15
+# times as fast so as by thirty-twos; sixteen of mgp_str_tiny in fp32.
+BYTES_AT_ONCE = 13e6
+
+Read = tuple[dict[str, Tensor], dict[str, Tensor]]  # ids and probabilities, [B, T] by granularity
 
 
 def reading_path(
@@ -27,6 +35,7 @@ def reading_path(
     stop_ids: Mapping[str, int],
     dtype: torch.dtype = torch.float32,
     compiled: bool = False,
+    use_up: bool = False,
 ) -> "ReadingPath":
     """The fastest path from images to what is read.
 
@@ -37,17 +46,21 @@ def reading_path(
         dtype: of the path's weights, which are cast once: float32, or bfloat16 for speed.
         compiled: compile the encoder with torch.compile, at the first images: takes a minute or
             so, which pays on GPUs.
+        use_up: take the weights away from the model one by one, so that they are in memory only
+            once; the model can't be used any more.
 
     """
     if not model.pos_embed.is_cuda:
         keep_some_freed_memory()
     acds = isinstance(model, AcdsStr | AcdsMgpStr)
-    path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype).eval()
+    path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype, use_up).eval()
+    if use_up:
+        model.to("meta")
     for module in path.modules():
         if isinstance(module, TokenTransformer):
             choose_attention(module, compiled)
     if compiled:
-        path.tokens = torch.compile(path.tokens)
+        path.compile_encoder()
     else:
         pack_blocks(path)
     return path
@@ -57,35 +70,80 @@ class ReadingPath(nn.Module):
     """An encoder, and for each granularity a head that reads its tokens.
 
     Args:
+        config: of the recognizer.
+        dtype: of the weights.
         heads: by granularity.
 
     """
 
-    def __init__(self, heads: Mapping[str, "Head"]):
+    def __init__(self, config: ModelConfig, dtype: torch.dtype, heads: Mapping[str, "Head"]):
         super().__init__()
+        self.config, self.dtype = config, dtype
         self.heads = nn.ModuleDict(heads)
+        self._compiled = False
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in super().__getstate__().items() if name != "tokens"}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        if self._compiled:
+            self.compile_encoder()
+
+    def compile_encoder(self) -> None:
+        """Compile what makes the tokens, but not what makes the maps."""
+        self._compiled = True
+        self.tokens = torch.compile(self.tokens)
 
     def tokens(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in [0, 1] -> tokens [B, 1 + N, D]."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def encode(self, images: Tensor) -> Encoding:
+        """Images [B, C, H, W] in [0, 1] -> tokens, with the maps that the recognizer has."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Read:
         """Images [B, C, H, W] in [0, 1] -> ids and probabilities, each [B, T], by granularity."""
-        features: dict[str, list[Tensor]] = {name: [] for name in self.heads}
-        for part in [images] if images.is_cuda else images.split(AT_ONCE):
-            tokens = self.tokens(part)
+        features: dict[str, Tensor] = {}
+        at_once = self.images_at_once(images.device)
+        for first in range(0, max(1, len(images)), at_once):
+            tokens = self.tokens(images[first : first + at_once])
             for name, head in self.heads.items():
-                features[name].append(head(tokens))
+                _, own = head(tokens)
+                if name not in features:
+                    features[name] = own.new_empty(len(images), *own.shape[1:])
+                features[name][first : first + at_once] = own
+        return self._read(features)
+
+    def images_at_once(self, device: torch.device) -> int:
+        """Images that go through the encoder together; on GPUs, any number."""
+        if device.type == "cuda":
+            return sys.maxsize
+        rows, columns = self.config.grid_size
+        values = 4 * self.config.width * (1 + rows * columns)
+        return max(1, int(BYTES_AT_ONCE // (values * self.dtype.itemsize)))
+
+    def with_maps(self, images: Tensor) -> tuple[Read, Outputs]:
+        """What `forward` gives, and outputs that have all but logits."""
+        encoding = self.encode(images)
+        attention, features = {}, {}
+        for name, head in self.heads.items():
+            attention[name], features[name] = head(encoding.tokens)
+        return self._read(features), Outputs.of(self.config, encoding, {}, attention)
+
+    def _read(self, features: Mapping[str, Tensor]) -> Read:
         ids, probabilities = {}, {}
         for name, head in self.heads.items():
-            ids[name], probabilities[name] = head.read(torch.cat(features[name]))
+            ids[name], probabilities[name] = head.read(features[name])
         return ids, probabilities
 
 
 class Head(nn.Module):
-    """A granularity's decoder: called with tokens [B, 1 + N, D], gives features of each position.
+    """A granularity's decoder.
 
-    Those are few, so that they are kept of all images, and read together.
+    Called with tokens [B, 1 + N, D], it gives its attention [B, T, 1 + N] and features of each
+    position. Those are few, so that they are kept of all images, and read together.
     """
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,15 +157,21 @@ class Head(nn.Module):
 class MgpReadingPath(ReadingPath):
     """MGP-STR and CHAR-STR."""
 
-    def __init__(self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype):
-        own = cast_copy(model, dtype)
-        super().__init__(a3_heads(model, own, stop_ids))
-        drop_heads(own)
-        self.model = own
+    def __init__(
+        self, model: MgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype, use_up: bool
+    ):
+        # First, so that in bf16 half of it is gone when the widest weights are cast.
+        encoder = cast_copy(model, dtype, use_up, without=decoder_names(model))
+        super().__init__(model.config, dtype, a3_heads(model, stop_ids, dtype, use_up))
+        self.encoder = encoder
 
     def tokens(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in [0, 1] -> tokens [B, 1 + N, D]."""
-        return self.model.encode(images.to(self.model.pos_embed.dtype), core_area=False).tokens
+        return self.encoder.encode(images.to(self.dtype), core_area=False).tokens
+
+    def encode(self, images: Tensor) -> Encoding:
+        """Images [B, C, H, W] in [0, 1] -> tokens, with the core-area map if there is one."""
+        return self.encoder.encode(images.to(self.dtype))
 
 
 def choose_attention(model: TokenTransformer, compiled: bool) -> None:
@@ -118,35 +182,48 @@ def choose_attention(model: TokenTransformer, compiled: bool) -> None:
     model.attend_by_hand(products and not compiled)
 
 
-def cast_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of a model in a type; what has that type already is shared, not copied."""
-    cast: dict[int, Tensor] = {
-        id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in model.parameters()
-    }
-    cast |= {id(b): b.to(dtype) for b in model.buffers() if b.is_floating_point()}
-    return copy.deepcopy(model, cast)
+def cast_copy(
+    module: nn.Module, dtype: torch.dtype, use_up: bool, without: Sequence[str] = ()
+) -> nn.Module:
+    """A copy of a module in a type; what has that type already is shared, not copied.
+
+    Args:
+        module: what is copied.
+        dtype: of the copy.
+        use_up: empty each parameter of the module as it is copied.
+        without: names of children that the copy has not.
+
+    """
+    memo = {id(getattr(module, name)): None for name in without}
+    for name, parameter in module.named_parameters():
+        if name.split(".")[0] not in without:
+            cast = parameter.detach().to(dtype)
+            memo[id(parameter)] = nn.Parameter(cast, requires_grad=False)
+            if use_up:
+                parameter.data = parameter.new_empty(0)
+    memo |= {id(b): b.to(dtype) for b in module.buffers() if b.is_floating_point()}
+    return copy.deepcopy(module, memo)
+
+
+def decoder_names(model: nn.Module) -> list[str]:
+    """Of a recognizer's children, those that decode tokens, or would if anything used them."""
+    names = {f"{name}_{part}" for name in GRANULARITIES for part in ("tokenLearner", "head")}
+    return [name for name, _ in model.named_children() if name in names | {"head"}]
 
 
 def a3_heads(
-    model: A3Decoding, cast: A3Decoding, stop_ids: Mapping[str, int]
+    model: A3Decoding, stop_ids: Mapping[str, int], dtype: torch.dtype, use_up: bool
 ) -> dict[str, "FoldedA3Head"]:
-    """Heads by granularity: A3 modules folded from the model, on the classifiers of its copy."""
+    """Heads by granularity: folded A3 modules, and the classifiers."""
     heads = {}
     for name in model.config.granularities:
-        a3 = FoldedA3(getattr(model, f"{name}_tokenLearner")).to(cast.pos_embed.dtype)
-        classifier = cast.classifier(name)
+        a3 = FoldedA3(getattr(model, f"{name}_tokenLearner")).to(dtype)
+        classifier = cast_copy(model.classifier(name), dtype, use_up)
         # In fp32 the weights are the model's own: a packed copy takes more memory than it is worth.
-        if classifier.weight.dtype == torch.bfloat16 and can_be_packed(classifier.weight):
+        if dtype == torch.bfloat16 and can_be_packed(classifier.weight):
             classifier = PackedClasses(classifier)
         heads[name] = FoldedA3Head(a3, classifier, stop_ids[name])
     return heads
-
-
-def drop_heads(copied: nn.Module) -> None:
-    """Leave only the encoder of a copy, whose heads are read by others or by nobody."""
-    for name in dict(copied.named_children()):
-        if name.endswith(("head", "tokenLearner")):
-            delattr(copied, name)
 
 
 class FoldedA3Head(Head):
@@ -156,8 +233,8 @@ class FoldedA3Head(Head):
         super().__init__()
         self.a3, self.classifier, self._stop_id = a3, classifier, stop_id
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, 1 + N, D] -> features [B, T, D]."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, 1 + N, D] -> attention [B, T, 1 + N], features [B, T, D]."""
         return self.a3(tokens)
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,37 +246,48 @@ class AcdsReadingPath(ReadingPath):
     """The ACDS encoder with its convolutions folded, and the map only where CAFM samples it."""
 
     def __init__(
-        self, model: AcdsStr | AcdsMgpStr, stop_ids: Mapping[str, int], dtype: torch.dtype
+        self,
+        model: AcdsStr | AcdsMgpStr,
+        stop_ids: Mapping[str, int],
+        dtype: torch.dtype,
+        use_up: bool,
     ):
         config = model.config
-        transformer = cast_copy(model, dtype)
-        transformer.conv1.to(memory_format=torch.channels_last)
-        for folded in ("cnnBackbone", "conv_fpn"):
-            delattr(transformer, folded)
+        patch_size = (config.patch_height, config.patch_width)
+        drawing = FoldedMap(model.cnnBackbone, model.conv_fpn, patch_size).to(dtype)
+        extractor = fold_extractor(model.cnnBackbone).to(dtype, memory_format=torch.channels_last)
+        left_out = ["cnnBackbone", "conv_fpn", *decoder_names(model)]
         if isinstance(model, AcdsStr):
-            super().__init__({"char": AtdHead(FoldedATD(model.char_tokenLearner).to(dtype))})
-            del transformer.patch_embed
+            left_out.append("patch_embed")  # which nothing uses
+        transformer = cast_copy(model, dtype, use_up, without=left_out)
+        transformer.conv1.to(memory_format=torch.channels_last)
+        if isinstance(model, AcdsStr):
+            heads = {"char": AtdHead(FoldedATD(model.char_tokenLearner).to(dtype))}
         else:
-            super().__init__(a3_heads(model, transformer, stop_ids))
-        drop_heads(transformer)
-        self.transformer = transformer
-        self._form = config.core_area_form
-        self.extractor = fold_extractor(model.cnnBackbone).to(dtype)
-        self.extractor.to(memory_format=torch.channels_last)
-        self.map = None
-        if config.guided_blocks:
-            patch_size = (config.patch_height, config.patch_width)
-            self.map = FoldedMap(model.cnnBackbone, model.conv_fpn, patch_size).to(dtype)
+            heads = a3_heads(model, stop_ids, dtype, use_up)
+        super().__init__(config, dtype, heads)
+        self.extractor, self.map, self.transformer = extractor, drawing, transformer
 
     def tokens(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in [0, 1] -> tokens [B, 1 + N, D]."""
-        features = self.extractor(images.to(self.transformer.pos_embed.dtype))
+        return self._encode(self._features(images)).tokens
+
+    def encode(self, images: Tensor) -> Encoding:
+        """Images [B, C, H, W] in [0, 1] -> tokens, the core-area map, and CAFM's attention."""
+        features = self._features(images)
+        return replace(self._encode(features), core_area=self.map.whole(features))
+
+    def _features(self, images: Tensor) -> Features:
+        return self.extractor(images.to(self.dtype))
+
+    def _encode(self, features: Features) -> Encoding:
         tokens = self.transformer.tokens_of(features)
-        if self.map is None:
-            return self.transformer.run_blocks(tokens)
-        values = core_area_values(self.map(features), self._form)
+        if not self.config.guided_blocks:
+            return Encoding(self.transformer.run_blocks(tokens))
+        values = core_area_values(self.map(features), self.config.core_area_form)
         guidance = prepend_class(values, self.transformer.conv_class)
-        return self.transformer.guide(tokens, guidance)[0]
+        tokens, attention = self.transformer.guide(tokens, guidance)
+        return Encoding(tokens, guided_attention=attention)
 
 
 class AtdHead(Head):
@@ -209,8 +297,8 @@ class AtdHead(Head):
         super().__init__()
         self.atd = atd
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, 1 + N, D] -> logits [B, T, classes]."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, 1 + N, D] -> attention [B, T, 1 + N], logits [B, T, classes]."""
         return self.atd(tokens)
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,3 +33,9 @@ class ATD(nn.Module):
         """How much of each token goes into each position, [T, N]: the same for every image."""
         first, second = self.tokenLearner1
         return second.weight.flatten(1) @ first.weight.flatten(1)
+
+
+def token_shares(weights: Tensor, batch: int) -> Tensor:
+    """An ATD's token weights [T, N] as attention [B, T, N]: absolute values, rows sum to 1."""
+    weights = weights.abs()
+    return (weights / weights.sum(-1, keepdim=True)).expand(batch, -1, -1)

@@ -57,11 +57,22 @@ def draw_map(
                 for own, m in zip([covariance[:size, :size], covariance], maps[1:], strict=True)
             ]
         factors, rest = map_factors(levels, projections, means, batches)
-        quarter, half, full = (
-            F.conv2d(m, own[None, :, None, None]) for m, own in zip(maps, factors, strict=True)
-        )
-        raw = doubled(doubled(quarter) + half) + full + rest
+        raw = sum_channels(maps, factors) + rest
     return raw.to(features.full.dtype)
+
+
+def sum_channels(maps: Sequence[Tensor], factors: Sequence[Tensor]) -> Tensor:
+    """Weighted channels of three resolutions in one map, [B, 1, H, W].
+
+    Args:
+        maps: quarter, half and full resolution, [B, C, H / 4, W / 4] to [B, C, H, W].
+        factors: a number for each of their channels, [C].
+
+    """
+    quarter, half, full = (
+        F.conv2d(m, own[None, :, None, None]) for m, own in zip(maps, factors, strict=True)
+    )
+    return doubled(doubled(quarter) + half) + full
 
 
 def map_factors(

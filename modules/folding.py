@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modules.a3 import A3
-from modules.atd import ATD
-from modules.core_area_map import map_factors
+from modules.atd import ATD, token_shares
+from modules.core_area_map import map_factors, sum_channels
 from modules.feature_extractor import FeatureExtractor, Features
 
 
@@ -34,7 +34,7 @@ def fold_extractor(extractor: FeatureExtractor) -> FeatureExtractor:
 
 
 class FoldedMap(nn.Module):
-    """The core-area map at the tokens' places only.
+    """The core-area map, whole or at the tokens' places only.
 
     From the features to the map, all is linear and works pixel by pixel: it comes to one number a
     channel of each resolution.
@@ -74,6 +74,12 @@ class FoldedMap(nn.Module):
             )
         return total
 
+    def whole(self, features: Features) -> Tensor:
+        """Feature maps -> raw map, [B, 1, H, W]."""
+        names = ("quarter", "half", "full")
+        maps = [getattr(features, name) for name in names]
+        return sum_channels(maps, [getattr(self, f"from_{name}")[0] for name in names]) + self.bias
+
 
 def fold_pair(first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
     """Two bias-free 1x1 convolutions, the first in groups, as one matrix [out, in]."""
@@ -97,11 +103,11 @@ class FoldedA3(nn.Module):
         self.register_buffer("positions", fold_pair(*a3.tokenLearner))
         self.register_buffer("values", _dense(a3.feat))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, D] -> features [B, T, D]."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N, D] -> attention [B, T, N] (rows sum to 1), features [B, T, D]."""
         tokens = self.token_norm(tokens)
         attention = (self.positions @ tokens.transpose(1, 2)).softmax(dim=-1)
-        return self.norm(F.linear(attention @ tokens, self.values))
+        return attention, self.norm(F.linear(attention @ tokens, self.values))
 
 
 class FoldedATD(nn.Module):
@@ -113,6 +119,7 @@ class FoldedATD(nn.Module):
         self.register_buffer("positions", fold_pair(*atd.tokenLearner1))
         self.register_buffer("classes", fold_pair(*atd.tokenLearner2))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, D] -> logits [B, T, classes]."""
-        return self.norm(F.linear(self.positions @ self.token_norm(tokens), self.classes))
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N, D] -> attention [B, T, N] (`token_shares`), logits [B, T, classes]."""
+        logits = self.norm(F.linear(self.positions @ self.token_norm(tokens), self.classes))
+        return token_shares(self.positions, len(tokens)), logits

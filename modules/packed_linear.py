@@ -37,10 +37,17 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, gelu: bool = False, outputs: slice = slice(None)):
         super().__init__()
-        # Not a buffer: nothing but the product understands this tensor.
+        # Not a buffer: nothing but the product, and copying, understands this tensor.
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach()[outputs])
         self.register_buffer("bias", linear.bias.detach()[outputs])
         self._after = ("gelu", [], "none") if gelu else ("none", [], "")
+
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "_packed": self._packed.to_dense()}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self._packed)
 
     def forward(self, values: Tensor) -> Tensor:
         """Values [..., in] -> [..., out]."""

@@ -35,7 +35,7 @@ class Reader:
         batch_size: images a batch, 1 or more.
         dtype: torch.float32, or torch.bfloat16 for speed; None for float32.
         fast: read by the fast path, which reads as the model does up to rounding (see
-            `models.reading_path`); the model itself is used where maps are asked for.
+            `models.reading_path`).
         compiled: compile the fast path with torch.compile; the first images then take a minute or
             so, and on GPUs the others less.
 
@@ -115,6 +115,7 @@ class Reader:
 
                 model = load_model(path, image_height, image_width, keep_ratio)
                 reader = cls(model, device, batch_size, dtype, fast, compiled)
+                reader.recognition.use_up_model()  # which nobody else has
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
         asked = {

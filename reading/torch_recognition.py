@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.outputs import Outputs
-from models.reading_path import reading_path
+from models.reading_path import ReadingPath, reading_path
 from reading.recognition import Recognized
 
 
@@ -21,11 +21,14 @@ class TorchRecognition:
         device: cuda or cpu; None takes a GPU where there is one.
         dtype: float32, or bfloat16 for speed; None for float32.
         fast: read by the fast path, which reads as the model does up to rounding (see
-            `models.reading_path`); the model itself is used where maps are asked for.
+            `models.reading_path`).
         compiled: compile the fast path with torch.compile, at the first images.
 
     Raises:
         ValueError: a GPU where torch sees none, or a plain path to be compiled.
+
+    Attributes:
+        model: read with as its weights are at the time; None once it was used up.
 
     """
 
@@ -45,27 +48,36 @@ class TorchRecognition:
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"torch sees no GPU here, so that {device} can't be used; take cpu.")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.device).eval()
+        self.model: nn.Module | None = model.to(self.device).eval()
         self._stop_ids = dict(stop_ids)
         self.dtype, self.fast, self._compiled = dtype or torch.float32, fast, compiled
         self.config = model.config
-        self._path: nn.Module | None = None
+        self._path: ReadingPath | None = None
         self._folded: tuple[tuple[int, int], ...] | None = None
 
-    def __getstate__(self) -> dict:
-        # A path may hold weights in a layout that can't be copied; it is made again.
-        return {**vars(self), "_path": None, "_folded": None}
+    def use_up_model(self) -> None:
+        """Keep the model's weights only as the fast path needs them, where there is one."""
+        if self.fast:
+            self._path = self._make_path(use_up=True)
+            self.model = None
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
         images = torch.from_numpy(pixels).to(self.device).float() / 255
+        outputs = None
         with torch.inference_mode():
-            if self.fast and not maps:
+            if self.fast:
+                path = self._fast_path()
                 # It has a type of its own, whatever the caller's context casts to.
                 with torch.autocast(self.device.type, enabled=False):
-                    return _recognized(*self._fast_path()(images))
-            outputs = self._outputs(images)
-            return _recognized(*outputs.greedy(), **(self._maps(outputs) if maps else {}))
+                    if maps:
+                        found, outputs = path.with_maps(images)
+                    else:
+                        found = path(images)
+            else:
+                outputs = self._outputs(images)
+                found = outputs.greedy()
+            return _recognized(*found, **(self._maps(outputs) if maps else {}))
 
     def _maps(self, outputs: Outputs) -> dict:
         grid_size = self.config.grid_size
@@ -84,19 +96,23 @@ class TorchRecognition:
             "guided_attention": guided,
         }
 
-    def _fast_path(self) -> nn.Module:
+    def _fast_path(self) -> ReadingPath:
         """The fast path of the weights as they are: it folds some, so it is made again for others.
 
         A training step or `load_state_dict` changes a tensor's version, a move its address.
         """
+        if self.model is None:
+            return self._path
         state = tuple(
             (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
             for tensor in [*self.model.parameters(), *self.model.buffers()]
         )
         if state != self._folded:
-            self._path = reading_path(self.model, self._stop_ids, self.dtype, self._compiled)
-            self._folded = state
+            self._path, self._folded = self._make_path(), state
         return self._path
+
+    def _make_path(self, use_up: bool = False) -> ReadingPath:
+        return reading_path(self.model, self._stop_ids, self.dtype, self._compiled, use_up)
 
     def _outputs(self, images: torch.Tensor) -> Outputs:
         rounded = self.dtype != torch.float32

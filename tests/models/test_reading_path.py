@@ -1,11 +1,14 @@
 """The fast path reads what the plain one reads, at every position."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
 from models import create_model
 from models.outputs import Outputs
-from models.reading_path import AT_ONCE, reading_path
+from models.reading_path import ReadingPath, reading_path
 
 MGP = "mgp_str_tiny_patch4_3_32_128"
 CHANGES = [
@@ -65,13 +68,56 @@ def assert_same(found, expected, **tolerance):
         *((MGP, changes) for changes in ({}, {"image_width": 96}, {"channels": 1})),
     ],
 )
-def test_readings_are_the_plain_ones(name, changes):
+def test_readings_are_the_plain_ones(name, changes, monkeypatch):
+    monkeypatch.setattr(ReadingPath, "images_at_once", lambda *_: 2)
     model = trained_like(name, **MODELS[name], **changes).double()
-    # More than go through a CPU at once, and not a multiple.
-    images = torch.rand(AT_ONCE + 1, model.config.channels, 32, model.config.image_width).double()
+    images = torch.rand(3, model.config.channels, 32, model.config.image_width).double()
     with torch.inference_mode():
         plain = plainly(model(images))
     assert_same(read_whole(model, images, torch.float64), plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *(("acds_str_tiny", changes) for changes in CHANGES),
+        ("acds_mgp_str_tiny", {"granularities": ("char",)}),
+        (MGP, {"depth": 2}),
+        (MGP, {"depth": 2, "core_area_head": True}),
+    ],
+)
+def test_maps_are_the_plain_ones(name, changes):
+    model = trained_like(name, **changes).double()
+    images = torch.rand(3, model.config.channels, 32, 128).double()
+    path = reading_path(model, dict.fromkeys(model.config.granularities, -1), torch.float64)
+    with torch.inference_mode():
+        expected, (read, found) = model(images), path.with_maps(images)
+        assert_same(read, path(images), rtol=1e-9, atol=1e-9)
+    assert found.char is None
+    assert_same([found.attention], [expected.attention], rtol=1e-9, atol=1e-9)
+    for own in ("core_area", "guided_attention"):
+        if getattr(expected, own) is None:
+            assert getattr(found, own) is None
+        else:
+            torch.testing.assert_close(
+                getattr(found, own), getattr(expected, own), rtol=1e-9, atol=1e-9
+            )
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_can_be_used_up(name, dtype):
+    model = trained_like(name, **MODELS[name])
+    images = torch.rand(2, 3, 32, 128)
+    stop_ids = dict.fromkeys(model.config.granularities, -1)
+    with torch.inference_mode():
+        expected = reading_path(model, stop_ids, dtype)(images)
+        path = reading_path(model, stop_ids, dtype, use_up=True)
+        assert_same(path(images), expected, rtol=0, atol=0)
+        assert_same(copy.deepcopy(path)(images), expected, rtol=0, atol=0)
+        assert_same(pickle.loads(pickle.dumps(path))(images), expected, rtol=0, atol=0)
+    assert all(tensor.is_meta for tensor in model.state_dict().values())
+    assert not any(tensor.is_meta for tensor in path.state_dict().values())
 
 
 def test_official_shapes_with_the_formula_weights(reference, fixtures):
@@ -79,6 +125,21 @@ def test_official_shapes_with_the_formula_weights(reference, fixtures):
     images = torch.from_numpy(reference.reference_input())
     expected = Outputs(char=torch.from_numpy(fixtures("acds_small.npz")["char_logits"]))
     assert_same(read_whole(model, images), plainly(expected), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "images"),
+    [
+        ("acds_str_small", torch.bfloat16, 8),
+        ("mgp_str_base_patch4_3_32_128", torch.float32, 4),
+        (MGP, torch.float32, 16),
+        (MGP, torch.bfloat16, 32),
+    ],
+)
+def test_as_many_images_go_together_as_a_cache_holds(name, dtype, images):
+    with torch.device("meta"):
+        config = create_model(name).config
+    assert ReadingPath(config, dtype, {}).images_at_once(torch.device("cpu")) == images
 
 
 @pytest.mark.parametrize("name", MODELS)
