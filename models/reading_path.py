@@ -22,12 +22,12 @@ from modules.packed_block import pack_blocks
 from modules.packed_linear import PackedClasses, can_be_packed
 from modules.vit import Encoding, TokenTransformer
 
-# Of a block's widest intermediate result on CPUs, of as many images as go through together: what
-# doesn't fit the caches takes longer. Eight images of acds_str_small in bf16, which are read 1.15
-# times as fast so as by thirty-twos; sixteen of mgp_str_tiny in fp32.
+# A block's widest intermediate result, of all images that go through a CPU together: what doesn't
+# fit the caches takes longer. These are eight images of acds_str_small in bf16, which are read 1.15
+# times as fast so as by thirty-twos, and sixteen of mgp_str_tiny in fp32.
 BYTES_AT_ONCE = 13e6
 
-Read = tuple[dict[str, Tensor], dict[str, Tensor]]  # ids and probabilities, [B, T] by granularity
+IdsAndProbabilities = tuple[dict[str, Tensor], dict[str, Tensor]]  # by granularity, [B, T]
 
 
 def reading_path(
@@ -46,14 +46,16 @@ def reading_path(
         dtype: of the path's weights, which are cast once: float32, or bfloat16 for speed.
         compiled: compile the encoder with torch.compile, at the first images: takes a minute or
             so, which pays on GPUs.
-        use_up: take the weights away from the model one by one, so that they are in memory only
-            once; the model can't be used any more.
+        use_up: take the weights away from the model, one by one where they are not folded, so that
+            they are in memory only once; the model can't be used any more.
 
     """
     if not model.pos_embed.is_cuda:
         keep_some_freed_memory()
     acds = isinstance(model, AcdsStr | AcdsMgpStr)
-    path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype, use_up).eval()
+    # The weights have their own type, whatever the caller's context casts products to.
+    with torch.autocast(model.pos_embed.device.type, enabled=False):
+        path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype, use_up).eval()
     if use_up:
         model.to("meta")
     for module in path.modules():
@@ -103,7 +105,7 @@ class ReadingPath(nn.Module):
         """Images [B, C, H, W] in [0, 1] -> tokens, with the maps that the recognizer has."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> Read:
+    def forward(self, images: Tensor) -> IdsAndProbabilities:
         """Images [B, C, H, W] in [0, 1] -> ids and probabilities, each [B, T], by granularity."""
         features: dict[str, Tensor] = {}
         at_once = self.images_at_once(images.device)
@@ -124,15 +126,15 @@ class ReadingPath(nn.Module):
         values = 4 * self.config.width * (1 + rows * columns)
         return max(1, int(BYTES_AT_ONCE // (values * self.dtype.itemsize)))
 
-    def with_maps(self, images: Tensor) -> tuple[Read, Outputs]:
-        """What `forward` gives, and outputs that have all but logits."""
+    def with_maps(self, images: Tensor) -> tuple[IdsAndProbabilities, Outputs]:
+        """What `forward` gives, and outputs that have all but logits; of all images together."""
         encoding = self.encode(images)
         attention, features = {}, {}
         for name, head in self.heads.items():
             attention[name], features[name] = head(encoding.tokens)
         return self._read(features), Outputs.of(self.config, encoding, {}, attention)
 
-    def _read(self, features: Mapping[str, Tensor]) -> Read:
+    def _read(self, features: Mapping[str, Tensor]) -> IdsAndProbabilities:
         ids, probabilities = {}, {}
         for name, head in self.heads.items():
             ids[name], probabilities[name] = head.read(features[name])
@@ -191,7 +193,7 @@ def cast_copy(
         module: what is copied.
         dtype: of the copy.
         use_up: empty each parameter of the module as it is copied.
-        without: names of children that the copy has not.
+        without: names of children in whose place the copy has None.
 
     """
     memo = {id(getattr(module, name)): None for name in without}
@@ -243,7 +245,7 @@ class FoldedA3Head(Head):
 
 
 class AcdsReadingPath(ReadingPath):
-    """The ACDS encoder with its convolutions folded, and the map only where CAFM samples it."""
+    """The ACDS encoder with its convolutions folded, and its map; reading, only where it guides."""
 
     def __init__(
         self,

@@ -87,6 +87,9 @@ class Reader:
     ) -> "Reader":
         """Reader of weights in any form.
 
+        It keeps them only in the form in which it reads with them: for the model itself, there is
+        `models.checkpoint.load_model`.
+
         Args:
             name_or_path: our own checkpoint, an official `.pth`, a safetensors or ONNX file of
                 `export.py`, a Hugging Face folder, or the name of shipped weights; None for the
@@ -115,7 +118,6 @@ class Reader:
 
                 model = load_model(path, image_height, image_width, keep_ratio)
                 reader = cls(model, device, batch_size, dtype, fast, compiled)
-                reader.recognition.use_up_model()  # which nobody else has
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
         asked = {
@@ -130,6 +132,8 @@ class Reader:
                     f"{name} {value} was asked for, but {path} was trained with {own}; leave it "
                     "out."
                 )
+        if not isinstance(reader.recognition, OnnxRecognition):
+            reader.recognition.use_up_model()  # which nobody else has
         return reader
 
     def __call__(

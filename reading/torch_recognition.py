@@ -55,6 +55,12 @@ class TorchRecognition:
         self._path: ReadingPath | None = None
         self._folded: tuple[tuple[int, int], ...] | None = None
 
+    def __getstate__(self) -> dict:
+        if self.model is None:
+            return vars(self)
+        # A copy of the model has other addresses, so that it would be made anew all the same.
+        return {**vars(self), "_path": None, "_folded": None}
+
     def use_up_model(self) -> None:
         """Keep the model's weights only as the fast path needs them, where there is one."""
         if self.fast:

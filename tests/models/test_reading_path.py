@@ -104,18 +104,30 @@ def test_maps_are_the_plain_ones(name, changes):
             )
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *MODELS.items(),
+        ("acds_mgp_str_tiny", {"granularities": ("char",), "guided_blocks": 0}),
+        ("mgp_str_mini_stem8x8_3_32_128", {"depth": 1, "core_area_head": True}),
+        ("char_str_base_patch4_3_32_128", {"depth": 1}),
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_model_can_be_used_up(name, dtype):
-    model = trained_like(name, **MODELS[name])
+def test_a_model_can_be_used_up(name, changes, dtype):
+    model = trained_like(name, **changes)
     images = torch.rand(2, 3, 32, 128)
     stop_ids = dict.fromkeys(model.config.granularities, -1)
     with torch.inference_mode():
-        expected = reading_path(model, stop_ids, dtype)(images)
+        expected, expected_maps = reading_path(model, stop_ids, dtype).with_maps(images)
         path = reading_path(model, stop_ids, dtype, use_up=True)
-        assert_same(path(images), expected, rtol=0, atol=0)
-        assert_same(copy.deepcopy(path)(images), expected, rtol=0, atol=0)
-        assert_same(pickle.loads(pickle.dumps(path))(images), expected, rtol=0, atol=0)
+        read, maps = path.with_maps(images)
+        assert_same(read, expected, rtol=0, atol=0)
+        assert_same([maps.attention], [expected_maps.attention], rtol=0, atol=0)
+        if expected_maps.core_area is not None:
+            assert torch.equal(maps.core_area, expected_maps.core_area)
+        assert_same(copy.deepcopy(path).with_maps(images)[0], expected, rtol=0, atol=0)
+        assert_same(pickle.loads(pickle.dumps(path)).with_maps(images)[0], expected, rtol=0, atol=0)
     assert all(tensor.is_meta for tensor in model.state_dict().values())
     assert not any(tensor.is_meta for tensor in path.state_dict().values())
 

@@ -12,6 +12,7 @@ from models import create_model
 from models.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+STATUS = Path("/proc/self/status")
 MINI, WIDE = "mgp_str_mini_stem8x8_3_32_128", "char_str_base_patch4_3_32_128"
 GROWTH = """
 import json, sys, torch
@@ -29,7 +30,10 @@ print(json.dumps(peaks[1] - peaks[0]))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count otherwise")
+@pytest.mark.skipif(
+    "VmHWM:" not in (STATUS.read_text() if STATUS.is_file() else ""),
+    reason="this system tells no peak of a process of its own",
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_loading_and_reading_take_the_memory_of_the_weights(dtype, tmp_path):
     for name, depth in ((MINI, 1), (WIDE, 6)):
@@ -46,4 +50,4 @@ def test_loading_and_reading_take_the_memory_of_the_weights(dtype, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     weights = (tmp_path / WIDE).stat().st_size / 2**20
-    assert json.loads(done.stdout) < 1.25 * weights
+    assert 0.75 * weights < json.loads(done.stdout) < 1.25 * weights

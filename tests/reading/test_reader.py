@@ -1,5 +1,6 @@
 import copy
 import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -61,15 +62,29 @@ def test_readings_equal_decoding_the_models_outputs(reader, word):
 
 
 def test_a_reader_that_has_read_can_be_copied(reader, word):
+    size = len(pickle.dumps(Reader(reader.recognition.model, "cpu").recognition))
     expected, copied = reader(word), copy.deepcopy(reader)(word)
     assert copied.text == expected.text
     assert copied.confidence == pytest.approx(expected.confidence, rel=1e-6)
+    assert len(pickle.dumps(reader.recognition)) == pytest.approx(size, rel=0.01)
 
 
-def test_a_caller_s_autocast_changes_nothing(reader, word):
+def test_a_loaded_reader_can_be_copied(reader, word, tmp_path):
+    save_checkpoint(tmp_path / "m.pth", reader.recognition.model)
+    loaded = Reader.load(tmp_path / "m.pth", "cpu")
+    expected, copied = loaded(word), copy.deepcopy(loaded)
+    assert copied(word) == expected
+    copied.recognition = pickle.loads(pickle.dumps(loaded.recognition))
+    assert copied(word) == expected
+
+
+def test_a_caller_s_autocast_changes_nothing(reader, word, tmp_path):
+    save_checkpoint(tmp_path / "m.pth", reader.recognition.model)
     expected = reader(word).confidence
+    assert Reader.load(tmp_path / "m.pth", "cpu")(word).confidence == expected
     with torch.autocast("cpu", torch.bfloat16):
         assert reader(word).confidence == expected
+        assert Reader.load(tmp_path / "m.pth", "cpu")(word).confidence == expected
 
 
 def test_order_is_kept_over_batches(reader, encode_image):
