@@ -11,7 +11,8 @@ MOVING = [
     "TranslateX",
     "TranslateY",
 ]
-STILL = [name for name in OPERATIONS if name not in (*MOVING, "MotionBlur")]
+BLURRED = ["MotionBlur", "ZoomBlur"]  # and moved
+STILL = [name for name in OPERATIONS if name not in (*MOVING, *BLURRED)]
 SEEDS = range(8)
 
 
@@ -80,6 +81,27 @@ def test_the_core_area_follows_a_motion_blur(magnitude):
 
 
 @pytest.mark.parametrize("magnitude", [0, 1, 2])
+def test_the_core_area_follows_a_zoom_blur(magnitude):
+    at_the_end = np.zeros((32, 128), np.uint8)
+    at_the_end[12:20, 108:120] = 1
+    for area in (boxes(), at_the_end):
+        rng = np.random.default_rng(0)
+        image, moved = OPERATIONS["ZoomBlur"](as_image(area), area, magnitude, rng)
+        assert pixels_apart(seen(image), moved > 0) <= 1
+        assert pixels_apart(area > 0, moved > 0) >= 2
+    # Of the last, the only box.
+    assert np.abs(centroid(image.mean(axis=2)) - centroid(moved)).max() < 1
+
+
+@pytest.mark.parametrize("magnitude", [0, 1, 2])
+@pytest.mark.parametrize("name", ["GaussianBlur", "DefocusBlur", "Pixelate"])
+def test_other_blurs_leave_the_content_in_its_place(name, magnitude):
+    area = boxes()
+    image, _ = OPERATIONS[name](as_image(area), area, magnitude, np.random.default_rng(0))
+    assert pixels_apart(seen(image), area > 0) <= 1
+
+
+@pytest.mark.parametrize("magnitude", [0, 1, 2])
 def test_glass_blur_does_not_drift(magnitude):
     area = boxes()
     rng = np.random.default_rng(0)
@@ -111,7 +133,7 @@ def test_without_a_core_area_the_image_is_the_same(name):
     assert np.array_equal(alone, together)
 
 
-@pytest.mark.parametrize("name", [*MOVING, "MotionBlur"])
+@pytest.mark.parametrize("name", [*MOVING, *BLURRED])
 def test_no_values_are_invented(name):
     """Class labels survive: nearest interpolation, 0 from outside."""
     area = boxes()
