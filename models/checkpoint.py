@@ -210,10 +210,13 @@ def load_strictly(
         raise CheckpointError(
             f"The weights in {path} don't fit {model.config.name}: {'; '.join(found)}."
         )
-    whole = [k for k in own if own[k].is_floating_point() != state_dict[k].is_floating_point()]
-    if whole:
-        dtype = state_dict[whole[0]].dtype
-        raise CheckpointError(f"The weights in {path} are damaged: {whole[0]} is of {dtype}.")
+    for name, tensor in own.items():
+        value = state_dict[name]
+        if value.layout != torch.strided or value.is_meta:
+            kind = "no numbers" if value.is_meta else f"the layout {value.layout}"
+            raise CheckpointError(f"The weights in {path} are damaged: {name} has {kind}.")
+        if tensor.is_floating_point() != value.is_floating_point():
+            raise CheckpointError(f"The weights in {path} are damaged: {name} is of {value.dtype}.")
     model.load_state_dict(dict(state_dict), assign=assign)
 
 

@@ -116,10 +116,12 @@ class OnnxRecognition:
         config = self.config
         inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
         sizes = [config.channels, config.image_height, config.image_width]
-        type_and_shape = inputs.get(INPUT, ("", [None]))
+        kind, shape = inputs.get(INPUT, ("", []))
         if (
             list(inputs) != [INPUT]
-            or type_and_shape != ("tensor(uint8)", [type_and_shape[1][0], *sizes])
+            or kind != "tensor(uint8)"
+            or len(shape) != 1 + len(sizes)
+            or shape[1:] != sizes
             or config.image_height * config.image_width > MOST_PIXELS
         ):
             raise CheckpointError(

@@ -25,7 +25,8 @@ class TorchRecognition:
         compiled: compile the fast path with torch.compile, at the first images.
 
     Raises:
-        ValueError: a GPU where torch sees none, or a plain path to be compiled.
+        ValueError: another device or type, a GPU where torch sees none, or a plain path to be
+            compiled.
 
     Attributes:
         model: read with as its weights are at the time; None once it was used up.
@@ -45,8 +46,12 @@ class TorchRecognition:
     ):
         if compiled and not fast:
             raise ValueError("only the fast path can be compiled; leave out fast=False.")
+        if str(device).split(":")[0] not in ("cuda", "cpu", "None"):
+            raise ValueError(f"device must be cuda or cpu, not {device}.")
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"torch sees no GPU here, so that {device} can't be used; take cpu.")
+        if dtype not in (None, torch.float32, torch.bfloat16):
+            raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, not {dtype}.")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model: nn.Module | None = model.to(self.device).eval()
         self._stop_ids = dict(stop_ids)

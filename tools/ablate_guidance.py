@@ -280,13 +280,15 @@ def ablate(options: argparse.Namespace) -> str:
     plain = statistics.mean(run["accuracy"] for run in results[ARMS[0].name].values())
     lowest, highest = INFORMATIVE
     plot(results, options.out / "accuracy.png")
+    written = options.out / "table.md"
+    written.unlink(missing_ok=True)  # of fewer seeds, perhaps
     if not lowest <= plain <= highest:
         return (
             f"Not informative: the plain arm reaches {plain:.1f}%, and differences show only "
             f"between {lowest:g} and {highest:g}%. Change --iterations or --level."
         )
     text = table(results, options.test)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    written.write_text(text + "\n", encoding="utf-8")
     return text
 
 

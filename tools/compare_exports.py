@@ -3,7 +3,8 @@
 python3 tools/compare_exports.py --model_dir best_accuracy.pth --data my_words
 
 Writes every form that the model can have into a temporary folder, and reads a labelled folder (a
-gt.txt with path, tab, label) with each: in a process of its own, the processes taking turns. Speeds
+gt.txt with path, tab, label), or all that are in it, with each: in a process of its own, the
+processes taking turns. Speeds
 are medians of the rounds, from files to text. Accuracy is that of the fused reading, without case
 and punctuation; labels with other characters count by what is left of them.
 """
@@ -31,10 +32,13 @@ from reading import Reader, Reading
 from reading.weights import find_weights
 from text import GranularityReading
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
-from tools.labelled_words import is_right, labelled_images
+from tools.labelled_words import is_right, labelled_sets
 from utils import fail
 
-HEADER = ("form", "MB", "images/s", "accuracy %", "change", "texts changed", "confidence change")
+HEADER = (
+    *("form", "MB", "images/s", "accuracy %", "change"),
+    *("readings changed", "texts changed", "confidence change"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Row:
         images_per_s: median over the rounds.
         accuracy: percent of the readable images, fused.
         change: of it, in points, to the checkpoint in fp32.
-        changed: images and granularities whose text is another than the checkpoint's.
+        readings_changed: images whose fused text is another than the checkpoint's.
+        texts_changed: fused and of each granularity, those that are.
         confidence_change: largest difference of the confidences of equal texts.
 
     """
@@ -56,7 +61,8 @@ class Row:
     images_per_s: float
     accuracy: float
     change: float
-    changed: int
+    readings_changed: int
+    texts_changed: int
     confidence_change: float
 
 
@@ -170,7 +176,8 @@ def measure(
     scores = [accuracy(own, labels) for own in readings]
     rows = []
     for number, form in enumerate(forms):
-        agreement = compare(readings[0], readings[number])
+        compared = readings[0], readings[number]
+        agreement = compare(*compared)
         rows.append(
             Row(
                 form.name,
@@ -178,6 +185,7 @@ def measure(
                 len(labels) / statistics.median(seconds[number]),
                 scores[number],
                 scores[number] - scores[0],
+                sum(one.text != own.text for one, own in zip(*compared, strict=True)),
                 len(agreement.changed),
                 agreement.largest,
             )
@@ -206,13 +214,14 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model_dir", required=True, help="checkpoint")
-    parser.add_argument("--data", required=True, type=Path, help="folder with a gt.txt")
+    parser.add_argument("--data", required=True, type=Path, help="folder with a gt.txt, or of such")
     parser.add_argument("--batch_size", type=positive, default=32, help="default: 32")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args()
     try:
-        images = labelled_images(options.data)  # a fault is told before forms are written
+        sets = labelled_sets(options.data)  # a fault is told before forms are written
+        images = [image for own in sets.values() for image in own]
         with TemporaryDirectory() as folder:
             forms = candidates(options.model_dir, Path(folder))
             rows = measure(forms, images, Path(folder), options.rounds, options.batch_size)
@@ -221,7 +230,8 @@ def main() -> None:
     cells = [
         [
             *(r.form, f"{r.megabytes:.1f}", f"{r.images_per_s:.2f}", f"{r.accuracy:.2f}"),
-            *(f"{r.change:+.2f}", str(r.changed), f"{r.confidence_change:.0e}"),
+            *(f"{r.change:+.2f}", str(r.readings_changed), str(r.texts_changed)),
+            f"{r.confidence_change:.0e}",
         ]
         for r in rows
     ]

@@ -204,8 +204,26 @@ def test_freezing_stops_the_guided_part_and_nothing_else(name):
     assert model.cnnBackbone.bn1.num_batches_tracked == 1  # statistics go on
 
 
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+def test_an_encoder_is_the_same_with_other_heads(size):
+    with torch.device("meta"):
+        own, other = create_model(f"acds_mgp_str_{size}"), create_model(f"acds_str_{size}")
+    assert own.config.granularities == ("char", "bpe", "wp")
+    encoders = [
+        {
+            name: value.shape
+            for name, value in model.state_dict().items()
+            if not name.startswith(("head", "patch_embed", "char_", "bpe_", "wp_"))
+        }
+        for model in (own, other)
+    ]
+    assert encoders[0] == encoders[1]
+    assert len(encoders[0]) > 100
+
+
 def test_the_tiny_model_is_cheap():
     model = create_model("acds_str_tiny").eval()
+    assert (model.config.width, model.config.depth) == (192, 4)
     assert 5e7 < count_flops(model, torch.zeros(1, 3, 32, 128)) <= 2e9
 
 

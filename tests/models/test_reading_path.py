@@ -5,10 +5,13 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
+from engine.flops import count_flops
 from models import create_model
 from models.outputs import Outputs
 from models.reading_path import ReadingPath, reading_path
+from modules.folding import FoldedMap
 
 MGP = "mgp_str_tiny_patch4_3_32_128"
 CHANGES = [
@@ -81,7 +84,7 @@ def test_readings_are_the_plain_ones(name, changes, monkeypatch):
     ("name", "changes"),
     [
         *(("acds_str_tiny", changes) for changes in CHANGES),
-        ("acds_mgp_str_tiny", {"granularities": ("char",)}),
+        ("acds_mgp_str_tiny", {"bpe_classes": 50, "wp_classes": 60}),
         (MGP, {"depth": 2}),
         (MGP, {"depth": 2, "core_area_head": True}),
     ],
@@ -152,6 +155,20 @@ def test_as_many_images_go_together_as_a_cache_holds(name, dtype, images):
     with torch.device("meta"):
         config = create_model(name).config
     assert ReadingPath(config, dtype, {}).images_at_once(torch.device("cpu")) == images
+
+
+def test_norms_are_folded_and_the_whole_map_is_drawn_on_request_only(monkeypatch):
+    model = trained_like("acds_str_tiny")
+    path = reading_path(model, {"char": -1})
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in path.modules())
+    images = torch.rand(1, 3, 32, 128)
+    with torch.inference_mode():
+        assert count_flops(path, images) < count_flops(model, images)
+        monkeypatch.setattr(FoldedMap, "whole", None)  # any use of it would end in an error
+        path(images)
+        with pytest.raises(TypeError):
+            path.with_maps(images)
 
 
 @pytest.mark.parametrize("name", MODELS)

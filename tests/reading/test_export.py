@@ -202,7 +202,7 @@ def test_forms_are_measured_on_a_labelled_folder(
     assert "1 images read, 1 unreadable" in capsys.readouterr().out
     assert (first.form, second.form) == ("checkpoint", "ONNX")
     assert first.accuracy == second.accuracy == 100
-    assert second.change == second.changed == 0
+    assert second.change == second.readings_changed == second.texts_changed == 0
     assert second.confidence_change <= TOLERANCE
     for row, path in ((first, checkpoint), (second, onnx_file)):
         assert row.megabytes == path.stat().st_size / 1e6

@@ -1,5 +1,6 @@
 """Every form of weights comes in by the same door, and reads the same."""
 
+import importlib.util
 import json
 import os
 import pickle
@@ -132,6 +133,10 @@ def test_a_gpu_that_is_not_there_is_a_sentence(checkpoint, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="torch sees no GPU here"):
         Reader.load(checkpoint, device="cuda")
+    with pytest.raises(ValueError, match="device must be cuda or cpu, not tpu"):
+        Reader.load(checkpoint, device="tpu")
+    with pytest.raises(ValueError, match=r"dtype must be torch\.float32 or .*, not bfloat16"):
+        Reader.load(checkpoint, device="cpu", dtype="bfloat16")
 
 
 HUB = """
@@ -141,6 +146,10 @@ reader = torch.hub.load(sys.argv[1], "reader", sys.argv[2], source="local", devi
 assert not any(os.path.realpath(p) == sys.argv[1] for p in sys.path)
 reading = reader(sys.argv[3])
 reader(sys.argv[3], attention=True)
+files = {name: str(getattr(module, "__file__", "")) for name, module in sys.modules.items()}
+places = [sys.argv[1] + "/{}.py", sys.argv[1] + "/{}/__init__.py"]
+own = {name for name, file in files.items() if file in [place.format(name) for place in places]}
+print(*sorted(own - {"hubconf"}))
 print(reading.text)
 """
 COLLISION = """
@@ -148,6 +157,13 @@ import sys, types, torch
 sys.modules["models"] = types.ModuleType("models")
 torch.hub.load(sys.argv[1], "reader", sys.argv[2], source="local")
 """
+
+
+def load_hubconf():
+    spec = importlib.util.spec_from_file_location("hubconf", ROOT / "hubconf.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def in_a_process(code: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -166,6 +182,9 @@ def test_torch_hub_loads_from_a_clone(tmp_path):
     image = DEMO_IMAGES / "night.jpg"
     done = in_a_process(HUB, ROOT, tmp_path / "m.pth", image)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == Reader(model, device="cpu")(image).text
+    *_, own, text = done.stdout.splitlines()
+    assert text == Reader(model, device="cpu")(image).text
+    # Each of them would be hidden by another project's of that name.
+    assert set(own.split()) <= set(load_hubconf()._OWN)
     done = in_a_process(COLLISION, ROOT, tmp_path / "m.pth")
     assert "Another project's module `models`" in done.stderr

@@ -90,6 +90,9 @@ def test_the_graph_fuses_and_its_metadata_decode(model, onnx_file):
     kinds = (ids_name, probabilities_name, confidence_name)
     assert outputs == [kind(g) for g in granularities for kind in kinds] + [WINNER]
     assert (metadata["image_height"], metadata["image_width"]) == ("32", "128")
+    stop_ids = ",".join(str(codec.stop_id) for codec in reader.codecs.values())
+    names = ("stop_ids", "keep_ratio", "channels", "max_length")
+    assert [metadata[name] for name in names] == [stop_ids, "false", "3", "25"]
     for i, expected in enumerate(reader(files)):
         winner = granularities[values[WINNER][i]]
         assert winner == expected.granularity
@@ -137,6 +140,15 @@ def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path):
     changed(onnx_file, tmp_path / "newer.onnx", recognizer_format="onnx 99")
     changed(onnx_file, tmp_path / "noise.onnx", recognizer_config="{")
     changed(onnx_file, tmp_path / "deep.onnx", recognizer_config="[" * 100_000)
+    for name, shape in {"scalar": [], "unknown": None}.items():
+        kind = onnx.TensorProto
+        take = onnx.helper.make_tensor_value_info("images", kind.UINT8, shape)
+        give = onnx.helper.make_tensor_value_info("char_ids", kind.INT64, shape)
+        node = onnx.helper.make_node("Cast", ["images"], ["char_ids"], to=kind.INT64)
+        graph = onnx.helper.make_graph([node], "foreign", [take], [give])
+        foreign = onnx.load(onnx_file)
+        foreign.graph.CopyFrom(graph)
+        onnx.save(foreign, tmp_path / f"{name}.onnx")
     config = model.config.to_dict()
     for name, changes in {
         "huge": {"image_height": 800_000},
@@ -154,6 +166,8 @@ def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path):
         "newer": r"form 'onnx 99'.*update",
         "noise": "damaged configuration",
         "deep": "damaged configuration",
+        "scalar": "damaged: its inputs are",
+        "unknown": "damaged: its inputs are",
         "huge": "damaged: its inputs are",
         "twice": "stand twice",
         "heads": "damaged: its output wp_ids is None",

@@ -128,6 +128,14 @@ def test_nothing_there_and_nothing_drawn_is_right(tmp_path, make_lmdb, encode_im
     assert score(records, lambda n: torch.ones(n, 1, 32, 128)).iou == 0
 
 
+def test_real_boxes_are_scored(shared):
+    place = shared / "real" / "evaluation_sample" / "IIIT5k_3000"
+    (records,) = open_sets(place, LabelFilter(Charset.load("94"), 25)).values()
+    result = score(records, lambda n: torch.ones(n, 1, 32, 128))
+    assert result.images == 300
+    assert result.iou == pytest.approx(result.trivial_iou) == pytest.approx(18.18, abs=0.1)
+
+
 def test_a_model_without_a_map_is_named(boxed):
     with pytest.raises(NoCoreAreaError, match="acds_str_tiny has no core-area map"):
         score(LmdbSet(boxed, FILTER), lambda _: None)
