@@ -63,11 +63,14 @@ class MotionBlur(Operation):
         blurred = to_pixels(trail.blur(image.astype(np.float32), degrees))
         if core_area is not None:
             x, y = trail.displacement(degrees)
-            shift = np.float32([[1, 0, -x], [0, 1, -y]])
-            core_area = cv2.warpAffine(
-                core_area, shift, core_area.shape[::-1], flags=cv2.INTER_NEAREST
-            )
+            core_area = _moved(core_area, [[1, 0, -x], [0, 1, -y]])
         return blurred, core_area
+
+
+def _moved(core_area, matrix):
+    """A core area sent through an affine map from input to output pixels."""
+    matrix, size = np.float32(matrix), core_area.shape[::-1]
+    return cv2.warpAffine(core_area, matrix, size, flags=cv2.INTER_NEAREST)
 
 
 def glass_blur(image, magnitude, rng):
@@ -121,12 +124,7 @@ class ZoomBlur(Operation):
         if core_area is not None:
             mean = (1 + sum(zooms)) / (1 + len(zooms))
             x, y = (1 - mean) * (width - 1) / 2, (1 - mean) * (height - 1) / 2
-            core_area = cv2.warpAffine(
-                core_area,
-                np.float32([[mean, 0, x], [0, mean, y]]),
-                core_area.shape[::-1],
-                flags=cv2.INTER_NEAREST,
-            )
+            core_area = _moved(core_area, [[mean, 0, x], [0, mean, y]])
         return blurred, core_area
 
 

@@ -203,7 +203,9 @@ def cast_copy(
             memo[id(parameter)] = nn.Parameter(cast, requires_grad=False)
             if use_up:
                 parameter.data = parameter.new_empty(0)
-    memo |= {id(b): b.to(dtype) for b in module.buffers() if b.is_floating_point()}
+    for name, buffer in module.named_buffers():
+        if name.split(".")[0] not in without and buffer.is_floating_point():
+            memo[id(buffer)] = buffer.to(dtype)
     return copy.deepcopy(module, memo)
 
 

@@ -46,9 +46,10 @@ class TorchRecognition:
     ):
         if compiled and not fast:
             raise ValueError("only the fast path can be compiled; leave out fast=False.")
-        if str(device).split(":")[0] not in ("cuda", "cpu", "None"):
+        kind = "cpu" if device is None else str(device).split(":")[0]
+        if kind not in ("cuda", "cpu"):
             raise ValueError(f"device must be cuda or cpu, not {device}.")
-        if str(device).startswith("cuda") and not torch.cuda.is_available():
+        if kind == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"torch sees no GPU here, so that {device} can't be used; take cpu.")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, not {dtype}.")
@@ -75,16 +76,12 @@ class TorchRecognition:
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
         images = torch.from_numpy(pixels).to(self.device).float() / 255
-        outputs = None
         with torch.inference_mode():
             if self.fast:
                 path = self._fast_path()
                 # It has a type of its own, whatever the caller's context casts to.
                 with torch.autocast(self.device.type, enabled=False):
-                    if maps:
-                        found, outputs = path.with_maps(images)
-                    else:
-                        found = path(images)
+                    found, outputs = path.with_maps(images) if maps else (path(images), None)
             else:
                 outputs = self._outputs(images)
                 found = outputs.greedy()

@@ -4,9 +4,9 @@ python3 tools/compare_exports.py --model_dir best_accuracy.pth --data my_words
 
 Writes every form that the model can have into a temporary folder, and reads a labelled folder (a
 gt.txt with path, tab, label), or all that are in it, with each: in a process of its own, the
-processes taking turns. Speeds
-are medians of the rounds, from files to text. Accuracy is that of the fused reading, without case
-and punctuation; labels with other characters count by what is left of them.
+processes taking turns. Speeds are medians of the rounds, from files to text. Accuracy is that of
+the fused reading, without case and punctuation; labels with other characters count by what is left
+of them.
 """
 
 import argparse
