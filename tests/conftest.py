@@ -123,6 +123,12 @@ def small_models() -> ModuleType:
     return _loaded(Path(__file__).parent / "small_models.py")
 
 
+@pytest.fixture(scope="session")
+def small_acds() -> ModuleType:
+    """The models and batches of `tests/small_acds.py`."""
+    return _loaded(Path(__file__).parent / "small_acds.py")
+
+
 def _loaded(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
