@@ -2,21 +2,26 @@
 
 import os
 import signal
+import time
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# What is sent again within so many seconds is the same wish: `timeout` signals its command and then
+# the command's group, torchrun passes on the Ctrl-C that the terminal has sent to all.
+SAME_WISH = 1.0
 
 
 class StopRequest:
-    """A context manager within which the first signal only sets a flag; the next one acts at once.
+    """A context manager within which a signal only sets a flag; a later Ctrl-C acts at once.
 
     Attributes:
-        asked: name of the signal that came; None before.
+        asked: name of the signal that came first; None before.
 
     """
 
     def __init__(self):
         self.asked: str | None = None
+        self._asked_at = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -27,9 +32,12 @@ class StopRequest:
         self._give_back()
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = signal.Signals(number).name
-        os.write(2, b"\nstopping after this step; once more stops at once\n")
-        self._give_back()
+        if self.asked is None:
+            self.asked, self._asked_at = signal.Signals(number).name, time.monotonic()
+            os.write(2, b"\nstopping after this step; Ctrl-C once more stops at once\n")
+        elif number == signal.SIGINT and time.monotonic() - self._asked_at > SAME_WISH:
+            self._give_back()
+            signal.raise_signal(number)
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

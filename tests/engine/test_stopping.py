@@ -1,4 +1,4 @@
-"""A first signal waits for the end of the step; a second one does not."""
+"""A signal waits for the end of the step; a later Ctrl-C does not."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from engine import stopping
 from engine.stopping import StopRequest
 
 
@@ -17,17 +18,37 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_second_signal_acts_at_once(capfd):
+def test_a_later_ctrl_c_acts_at_once(capfd, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(stopping, "SAME_WISH", 0.05)
     with StopRequest() as request:
         assert request.asked is None
         os.kill(os.getpid(), signal.SIGINT)
         assert request.asked == "SIGINT"
         assert "once more stops at once" in capfd.readouterr().err
+        time.sleep(0.1)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_signals_that_come_together_are_one_wish(first, capfd):
+    with StopRequest() as request:
+        for number in (first, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert request.asked == first.name
+    assert capfd.readouterr().err.count("stopping after this step") == 1
+
+
+def test_a_later_sigterm_still_waits_for_the_step(monkeypatch):
+    monkeypatch.setattr(stopping, "SAME_WISH", 0.0)
+    with StopRequest() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.asked == "SIGTERM"
 
 
 def test_without_a_signal_all_is_as_before():
