@@ -34,7 +34,7 @@ from models.hugging_face import export_hugging_face
 from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
 from reading.images import model_input
-from tools.bench_process import DTYPES, BenchProcess, matrix_rate, save_rows
+from tools.bench_process import DTYPES, BenchProcess, matrix_rates, save_rows
 from tools.formula_weights import fill_by_formula, raise_stop_biases
 from tools.reading_rounds import jpegs
 
@@ -117,11 +117,23 @@ def write_weights(
 class Worker:
     """A path's process, and its figures so far."""
 
-    def __init__(self, weights: Weights, path: str, dtype: str, batch: int, images: int):
+    def __init__(
+        self,
+        weights: Weights,
+        path: str,
+        dtype: str,
+        batch: int,
+        images: int,
+        device: str,
+        compiled: bool,
+    ):
         self._key = (weights.model, path, dtype, batch)
         self._flops = weights.flops[path]
         script = THEIR_SCRIPT if path == THEIRS else OUR_SCRIPT
-        self._process = BenchProcess(script, [weights.folder / path, dtype, batch, images])
+        arguments = [weights.folder / path, dtype, batch, images, device]
+        if path != THEIRS:
+            arguments.append(compiled and path == "fast")
+        self._process = BenchProcess(script, arguments)
         self.seconds: list[float] = []
         self.totals: list[float] = []
         self.peak_mib = 0.0
@@ -154,7 +166,7 @@ class Worker:
 
 def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
     """Rows of all models, batch sizes, types and paths."""
-    rates = {name: matrix_rate(DTYPES[name]) for name in options.types}
+    rates = matrix_rates(options.types, options.device)
     rows = []
     theirs = all(map(importlib.util.find_spec, THEIR_PACKAGES))
     if not theirs:
@@ -167,7 +179,7 @@ def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
             for batch in options.batches:
                 images = max(options.images // batch, 1) * batch
                 workers = [
-                    Worker(weights, path, dtype, batch, images)
+                    Worker(weights, path, dtype, batch, images, options.device, options.compile)
                     for dtype in options.types
                     for path in weights.flops
                 ]
@@ -242,6 +254,10 @@ def main() -> None:
         choices=DTYPES,
         default=list(DTYPES),
         help="of weights and products (default: both; bf16 takes long where processors lack it)",
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the fast path (default: off)"
     )
     parser.add_argument("--images", type=positive, default=64, help="a round (default: 64)")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")

@@ -7,7 +7,7 @@ own step. Each path runs in a process of its own; the processes take turns, and 
 reported. Images are random and labels are words, so that the work is that of training.
 
 --loop also runs train_final_dist.py itself, on words that are rendered meanwhile, and tells where
-its time goes.
+its time goes. On a GPU, --compile has the fast path compiled, as the training loop's own does.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from synthetic.words import VocabularyWords
 from tools.bench_process import (
     DTYPES,
     BenchProcess,
-    matrix_rate,
+    matrix_rates,
     save_rows,
     serve,
     wait_for,
@@ -55,6 +55,8 @@ from tools.bench_process import (
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = ("plain", "fast")
+PAIRS = (("fp32", "fp32"), ("bf16", "bf16"), ("bf16", "fp32"))  # types of fast and of plain
+STEPS_A_ROUND = {"cpu": 1, "cuda": 10}  # a GPU's steps are too short to be timed one by one
 DEFAULT_MODELS = ["mgp_str_tiny_patch4_3_32_128"]
 AMP = {"fp32": "off", "bf16": "bf16"}
 
@@ -173,11 +175,16 @@ def plain_step(
 
 
 def fast_step(
-    model: nn.Module, weights: Mapping[str, float], dtype: str, device: str, recomputes: bool
+    model: nn.Module,
+    weights: Mapping[str, float],
+    dtype: str,
+    device: str,
+    recomputes: bool,
+    compiled: bool,
 ) -> Callable[[Tensor, Mapping[str, Tensor]], Any]:
     """The training loop's step, with what the loop sets up for it."""
     process = Process(0, 0, 1, torch.device(device))
-    wrapped = run_form(model, process, AMP[dtype], recomputes=recomputes)
+    wrapped = run_form(model, process, AMP[dtype], compiled=compiled, recomputes=recomputes)
     optimization = Optimization()
     optimizer, schedule = optimization.build(model)
     step = Stepper(
@@ -191,8 +198,16 @@ def loss_weights(model: nn.Module) -> dict[str, float]:
     return {"core_area_loss": 0.5, "guidance_loss": 0.0} if model.config.has_extractor else {}
 
 
-def work(name: str, path: str, dtype: str, batch: int, device: str, recomputes: bool) -> None:
-    """A path's process: a step a round, after one that counts its operations."""
+def work(
+    name: str,
+    path: str,
+    dtype: str,
+    batch: int,
+    device: str,
+    recomputes: bool,
+    compiled: bool,
+) -> None:
+    """A path's process: some steps a round, after one that counts its operations."""
     torch.manual_seed(0)
     model = create_model(name).train().to(device)
     model.learn_core_areas(model.config.has_extractor)
@@ -201,17 +216,20 @@ def work(name: str, path: str, dtype: str, batch: int, device: str, recomputes: 
     if path == "plain":
         step = plain_step(model, weights, DTYPES[dtype])
     else:
-        step = fast_step(model, weights, dtype, device, recomputes)
+        step = fast_step(model, weights, dtype, device, recomputes, compiled=False)
     with flop_counter() as counter:
         step(images, targets)
     flops = counter.get_total_flops()
+    if compiled and path == "fast":  # where nothing can be counted
+        step = fast_step(model, weights, dtype, device, recomputes, compiled)
 
     def round_of_steps() -> dict[str, Any]:
         wait_for(device)
         started = time.perf_counter()
-        step(images, targets)
+        for _ in range(STEPS_A_ROUND[device]):
+            step(images, targets)
         wait_for(device)
-        seconds = time.perf_counter() - started
+        seconds = (time.perf_counter() - started) / STEPS_A_ROUND[device]
         return {"seconds": seconds, "peak_mib": peak_mib(device), "flops": flops}
 
     serve(round_of_steps)
@@ -219,13 +237,14 @@ def work(name: str, path: str, dtype: str, batch: int, device: str, recomputes: 
 
 def bench(options: argparse.Namespace) -> list[Row]:
     """Rows of all models, types and paths."""
-    rates = {name: matrix_rate(dtype, options.device) for name, dtype in DTYPES.items()}
+    rates = matrix_rates(options.types, options.device)
     rows = []
     for model in options.models:
-        keys = [(model, path, dtype, options.batch) for dtype in DTYPES for path in PATHS]
-        processes = {
-            key: BenchProcess(__file__, [*key, options.device, options.recompute]) for key in keys
-        }
+        keys = [
+            (model, path, dtype, options.batch) for dtype in options.types for path in options.paths
+        ]
+        form = [options.device, options.recompute, options.compile]
+        processes = {key: BenchProcess(__file__, [*key, *form]) for key in keys}
         found: dict[tuple, list[dict]] = {key: [] for key in keys}
         for number in range(options.rounds + 1):
             for key, process in processes.items():
@@ -247,21 +266,24 @@ def bench(options: argparse.Namespace) -> list[Row]:
 
 def ratios(rows: Sequence[Row]) -> str:
     """Fast against plain, in words."""
+    by_key = {(r.model, r.path, r.dtype): r for r in rows}
     lines = []
     for model in dict.fromkeys(row.model for row in rows):
-        speed = {(r.path, r.dtype): r.images_per_s for r in rows if r.model == model}
-        peak = {(r.path, r.dtype): r.peak_mib for r in rows if r.model == model}
-        lines.append(
-            f"{model}: fast / plain {speed['fast', 'fp32'] / speed['plain', 'fp32']:.2f} in fp32, "
-            f"{speed['fast', 'bf16'] / speed['plain', 'bf16']:.2f} in bf16; bf16 fast / fp32 plain "
-            f"{speed['fast', 'bf16'] / speed['plain', 'fp32']:.2f}; peak memory "
-            f"{peak['fast', 'fp32'] / peak['plain', 'fp32']:.2f} in fp32, "
-            f"{peak['fast', 'bf16'] / peak['plain', 'bf16']:.2f} in bf16"
-        )
+        for our_dtype, dtype in PAIRS:
+            fast = by_key.get((model, "fast", our_dtype))
+            plain = by_key.get((model, "plain", dtype))
+            if fast and plain:
+                lines.append(
+                    f"{model}, fast in {our_dtype} / plain in {dtype}: speed "
+                    f"{fast.images_per_s / plain.images_per_s:.2f}, memory "
+                    f"{fast.peak_mib / plain.peak_mib:.2f}"
+                )
     return "\n".join(lines)
 
 
-def loop_shares(model: str, dtype: str, batch: int, device: str, steps: int) -> LoopShares:
+def loop_shares(
+    model: str, dtype: str, batch: int, device: str, steps: int, compiled: bool
+) -> LoopShares:
     """Of a run on words that are rendered meanwhile."""
     with tempfile.TemporaryDirectory() as place:
         few = ["--train", "1", "--st", "1", "--valid", "2", "--evaluation", "1", "--jobs", "1"]
@@ -277,7 +299,8 @@ def loop_shares(model: str, dtype: str, batch: int, device: str, steps: int) -> 
             "--saved_path": place,
             "--exp_name": "loop",
         }
-        _run("train_final_dist.py", "--rgb", *(w for pair in options.items() for w in pair))
+        flags = ["--rgb", "--compile"] if compiled else ["--rgb"]
+        _run("train_final_dist.py", *flags, *(w for pair in options.items() for w in pair))
         lines = Path(place, "loop", "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found = next(f for f in map(json.loads, reversed(lines)) if "train/loop_share" in f)
     shares = found["train/data_wait_share"], found["train/loop_share"]
@@ -294,19 +317,26 @@ def _run(script: str, *arguments: object) -> None:
 def main() -> None:
     """Parse, measure, print."""
     if sys.argv[1:2] == ["--work"]:
-        name, path, dtype, batch, device, recomputes = sys.argv[2:]
-        work(name, path, dtype, int(batch), device, recomputes == "True")
+        name, path, dtype, batch, device, *form = sys.argv[2:]
+        work(name, path, dtype, int(batch), device, *(setting == "True" for setting in form))
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", choices=list_models(), default=DEFAULT_MODELS)
     parser.add_argument("--batch", type=positive, default=32, help="images a step (default: 32)")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="default: both")
+    parser.add_argument(
+        "--types", nargs="+", choices=DTYPES, default=[*DTYPES], help="default: both"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument(
         "--recompute",
         action="store_true",
         help="let the fast path compute again what it need not keep (default: off)",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the fast path (default: off)"
     )
     parser.add_argument(
         "--loop",
@@ -331,8 +361,9 @@ def main() -> None:
     print(ratios(rows))
     loops = []
     if options.loop:
-        for model, dtype in product(options.models, DTYPES):
-            loops.append(loop_shares(model, dtype, options.batch, options.device, options.loop))
+        for model, dtype in product(options.models, options.types):
+            form = options.device, options.loop, options.compile
+            loops.append(loop_shares(model, dtype, options.batch, *form))
             print(loops[-1], flush=True)
     if options.json:
         save_rows(options.json, rows=rows, loops=loops)

@@ -11,7 +11,9 @@ from tools.bench_process import DTYPES
 from tools.reading_rounds import serve_readings
 
 if __name__ == "__main__":
-    _, weights, dtype, batch, images = sys.argv[1:]
+    _, weights, dtype, batch, images, device, compiled = sys.argv[1:]
     fast = Path(weights).name == "fast"
-    reader = Reader.load(weights, "cpu", int(batch), DTYPES[dtype], fast)
-    serve_readings(reader, int(batch), int(images))
+    reader = Reader.load(
+        weights, device, int(batch), DTYPES[dtype], fast, compiled=compiled == "True"
+    )
+    serve_readings(reader, int(batch), int(images), device)

@@ -25,7 +25,9 @@ def jpegs(count: int) -> list[bytes]:
     return made
 
 
-def serve_readings(read: Callable[[list[bytes]], object], batch: int, images: int) -> None:
+def serve_readings(
+    read: Callable[[list[bytes]], object], batch: int, images: int, device: str
+) -> None:
     """Read all images by batches, for each line on standard input."""
     data = jpegs(images)
     read(data[:batch])
@@ -36,6 +38,6 @@ def serve_readings(read: Callable[[list[bytes]], object], batch: int, images: in
             started = time.perf_counter()
             read(data[start : start + batch])
             seconds.append(time.perf_counter() - started)
-        return {"seconds": seconds, "peak_mib": peak_mib()}
+        return {"seconds": seconds, "peak_mib": peak_mib(device)}
 
     serve(read_all)

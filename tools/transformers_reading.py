@@ -27,12 +27,15 @@ from tools.reading_rounds import serve_readings
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
-def their_reading(weights: Path, dtype: torch.dtype) -> Callable[[list[bytes]], list[str]]:
+def their_reading(
+    weights: Path, dtype: torch.dtype, device: str
+) -> Callable[[list[bytes]], list[str]]:
     """What reads a batch of JPEGs as the documentation of transformers does.
 
     Args:
         weights: folder of a model.
         dtype: of its weights.
+        device: cpu or cuda.
 
     """
     # The processor asks a hub for its tokenizers, by these names.
@@ -46,7 +49,7 @@ def their_reading(weights: Path, dtype: torch.dtype) -> Callable[[list[bytes]], 
     if sizes != [50257, 30522]:  # without its files it makes an empty one, and says nothing
         raise RuntimeError(f"transformers made tokenizers of {sizes} entries of those in assets/.")
     AutoTokenizer.from_pretrained = tokenizers.__getitem__
-    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=dtype).eval()
+    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=dtype).eval().to(device)
     characters = ["[GO]", "[s]", *model.config.characters]
     vocabulary = weights / "vocab.json"
     vocabulary.write_text(json.dumps({c: i for i, c in enumerate(characters)}), encoding="utf-8")
@@ -59,12 +62,13 @@ def their_reading(weights: Path, dtype: torch.dtype) -> Callable[[list[bytes]], 
         images = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs]
         pixels = processor(images=images, return_tensors="pt").pixel_values
         with torch.inference_mode():
-            logits = model(pixels.to(dtype)).logits
+            logits = model(pixels.to(device, dtype)).logits
             return processor.batch_decode(logits)["generated_text"]
 
     return read
 
 
 if __name__ == "__main__":
-    _, weights, dtype, batch, images = sys.argv[1:]
-    serve_readings(their_reading(Path(weights), DTYPES[dtype]), int(batch), int(images))
+    _, weights, dtype, batch, images, device = sys.argv[1:]
+    read = their_reading(Path(weights), DTYPES[dtype], device)
+    serve_readings(read, int(batch), int(images), device)

@@ -144,7 +144,7 @@ def test_the_bench_measures_every_path(option, types, tables, tmp_path, monkeypa
     pytest.importorskip("transformers")
     pytest.importorskip("sentencepiece")
     name = "mgp_str_tiny_patch4_3_32_128"
-    monkeypatch.setattr(bench_process, "MATRIX", 64)
+    monkeypatch.setitem(bench_process.MATRIX, "cpu", 64)
     arguments = ["--models", name, "--batches", "1", "--images", "1", "--rounds", "1", option]
     arguments += ["--json", str(tmp_path / "rows.json")]
     monkeypatch.setattr(sys, "argv", ["bench_read.py", *arguments])

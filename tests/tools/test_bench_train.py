@@ -11,7 +11,7 @@ KEYS = {"model", "path", "dtype", "batch", "images_per_s", "peak_mib", "share", 
 
 
 def test_every_path_is_measured(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench_process, "MATRIX", 64)
+    monkeypatch.setitem(bench_process.MATRIX, "cpu", 64)
     file = tmp_path / "rows.json"
     arguments = ["--models", MODEL, "--batch", "2", "--rounds", "1", "--json", str(file)]
     monkeypatch.setattr("sys.argv", ["bench_train.py", *arguments])
@@ -25,7 +25,9 @@ def test_every_path_is_measured(tmp_path, monkeypatch, capsys):
         assert row.keys() == KEYS and (row["model"], row["batch"]) == (MODEL, 2)
         assert min(row["images_per_s"], row["peak_mib"], row["gflops_an_image"]) > 0
     assert found["loops"] == []
-    assert "fast / plain" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for own, other in (("fp32", "fp32"), ("bf16", "bf16"), ("bf16", "fp32")):
+        assert f"{MODEL}, fast in {own} / plain in {other}: speed" in shown
 
 
 def test_a_loop_too_short_to_measure_is_refused(monkeypatch, capsys):
