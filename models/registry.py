@@ -86,6 +86,14 @@ PRESETS["acds_char_str_light"] = {
     "extractor_widths": (16, 16, 32, 64, 128),
     "guided_blocks": 0,
 }
+# The same, larger: for a GPU's hour, and where reading may take three times as long.
+PRESETS["acds_char_str_small"] = {
+    **PRESETS["acds_char_str_light"],
+    "width": 256,
+    "depth": 8,
+    "num_heads": 4,
+    "extractor_widths": (16, 32, 64, 128, 256),
+}
 # The names of the official --Transformer.
 ALIASES = {"ACDS-STR-Base": "acds_str_base", "ACDS-STR-Small": "acds_str_small"}
 

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.linear_cross_entropy import linear_cross_entropy
-
 
 @dataclass(frozen=True)
 class LossSum:
@@ -40,6 +38,9 @@ def head_cross_entropy(
         smoothing: share of each target that is spread over all classes, 0 to below 1.
 
     """
+    # Imported here: it brings the compiler along, a second that readers need not wait.
+    from modules.linear_cross_entropy import linear_cross_entropy
+
     counted = targets != pad_id
     total = linear_cross_entropy(head, features[counted], targets[counted], smoothing)
     return LossSum(total, label_count(targets, pad_id))

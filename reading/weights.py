@@ -1,7 +1,7 @@
 """Where weights are: a path, or the name of some that the repository ships.
 
-Shipped weights are `assets/weights/<name>.safetensors`. Without a name, `default.safetensors` is
-meant or, where there is none, the only file.
+Shipped weights are `assets/weights/<name>.safetensors`. Without a name, `DEFAULT` is meant or,
+where that is not there, the only file.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from models.checkpoint_error import CheckpointError
 
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "weights"
-DEFAULT = "default"
+DEFAULT = "acds_char_str_small"
 
 
 def shipped_weights() -> dict[str, Path]:
@@ -27,7 +27,7 @@ def find_weights(name_or_path: str | Path | None) -> Path:
     shipped = shipped_weights()
     if name_or_path is None:
         if DEFAULT not in shipped and len(shipped) != 1:
-            found = f"several weights, and none is called {DEFAULT}: {', '.join(shipped)}"
+            found = f"several weights, and none is {DEFAULT}: {', '.join(shipped)}"
             raise CheckpointError(
                 f"{SHIPPED} has {found if shipped else 'no weights'}; give Reader.load a name or "
                 "a path, and a script --model_dir."

@@ -125,6 +125,13 @@ def test_every_stage_of_the_recipe_can_be_taken(stage, monkeypatch):
         assert options.saved_model.rpartition("/")[0] in stages
 
 
+def test_the_recipe_of_the_larger_reader_can_be_taken(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = get_args("train_final_dist", ["@recipes/acds_char_str_small/train.txt"])
+    assert training_config(options, None) == preset_config("acds_char_str_small")
+    assert options.compile and options.is_mask_supervision and options.resume == "auto"
+
+
 def test_an_unknown_method_lists_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         get_args("train_final_dist", [*TRAIN, "--Transformer", "crnn"])

@@ -74,11 +74,13 @@ def test_shipped_weights_are_found_by_name_or_without(shipped, tmp_path):
     assert Reader.load("small", device="cpu").config.name == "acds_str_tiny"
     short = create_model("acds_str_tiny", max_length=9)
     save_safetensors(shipped / "short.safetensors", short)
-    with pytest.raises(CheckpointError, match="none is called default: short, small"):
+    with pytest.raises(CheckpointError, match="none is acds_char_str_small: short, small"):
         Reader.load()
-    save_safetensors(shipped / "default.safetensors", short)
+    save_safetensors(shipped / f"{reading.weights.DEFAULT}.safetensors", short)
     assert Reader.load(device="cpu").config.max_length == 9
-    with pytest.raises(CheckpointError, match="the shipped ones are default, short, small"):
+    with pytest.raises(
+        CheckpointError, match="the shipped ones are acds_char_str_small, short, small"
+    ):
         Reader.load("large")
 
 

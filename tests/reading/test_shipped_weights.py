@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reading import Reader, find_images
-from reading.weights import SHIPPED, shipped_weights
+from reading.weights import SHIPPED, find_weights, shipped_weights
 from tools.labelled_words import is_right, labelled_sets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,14 +23,10 @@ sys.exit(f"imported: {heavy & set(sys.modules)}" if heavy & set(sys.modules) els
 """
 
 
-@pytest.fixture(scope="module")
-def reader() -> Reader:
-    return Reader.load(device="cpu")
-
-
-def test_the_default_reads_the_demo_images(reader):
+@pytest.mark.parametrize("name", [None, *shipped_weights()])
+def test_they_read_the_demo_images(name):
     files = find_images(DEMO_IMAGES)
-    readings = reader(files)
+    readings = Reader.load(name, device="cpu")(files)
     right = [file.stem for file, r in zip(files, readings, strict=True) if r.text == file.stem]
     assert len(right) >= 8, {r.source.stem: r.text for r in readings}
 
@@ -43,21 +39,26 @@ def test_reading_imports_only_what_it_needs():
     assert done.returncode == 0, done.stderr
 
 
-def test_some_are_shipped():
-    assert "acds_char_str_light" in shipped_weights()
+def test_the_default_is_shipped():
+    assert find_weights(None) == shipped_weights()["acds_char_str_small"]
 
 
 @pytest.mark.parametrize("name", shipped_weights())
 def test_cards_are_of_the_files_beside_them(name):
     file = shipped_weights()[name]
-    assert file.stat().st_size <= 25 * 2**20
     card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
     assert hashlib.sha256(file.read_bytes()).hexdigest() in card
 
 
-def test_the_cards_accuracy_is_what_is_measured(reader, shared):
+def test_all_together_are_small():
+    assert sum(file.stat().st_size for file in shipped_weights().values()) <= 25e6
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_the_cards_accuracy_is_what_is_measured(name, shared):
     """Of the sample of real words; its rows are `| set | images | char % | ...`."""
-    card = (SHIPPED / "acds_char_str_light.md").read_text(encoding="utf-8")
+    reader = Reader.load(name, device="cpu")
+    card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w+) \| (\d+) \| ([\d.]+) ", card, flags=re.MULTILINE)
     sets = labelled_sets(shared / "real" / "evaluation_sample")
     assert {name for name, _, _ in rows} == set(sets)
