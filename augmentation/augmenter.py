@@ -8,6 +8,7 @@ import numpy as np
 from .blur import BLUR
 from .camera import CAMERA
 from .geometry import GEOMETRY, ROTATE_ON_CANVAS, UNUSED
+from .moves import MovedCoreArea
 from .noise import NOISE
 from .operation import MAGNITUDES, Operation
 from .pattern import PATTERN
@@ -144,14 +145,17 @@ class Augmenter:
             sample: the number of the sample in its data set, 0 or above.
 
         Returns:
-            Image and core area of the same sizes: the given arrays themselves where the sample is
-            left intact, else new ones.
+            Image and core area of the same sizes: the given arrays themselves where nothing is
+            changed, or moved, else new ones.
         """
         _check(image, core_area)
         rng = self._generator(epoch, sample)
+        moved = None if core_area is None else MovedCoreArea(core_area)
         for operation, magnitude in self._draw(rng):
-            image, core_area = operation(image, core_area, magnitude, rng)
-        return image, core_area
+            image, move = operation.apply(image, magnitude, rng)
+            if moved is not None and move is not None:
+                moved.follow(move)
+        return image, None if moved is None else moved.result()
 
     def plan(self, epoch: int, sample: int) -> list[tuple[Operation, int]]:
         """Operations and magnitudes that a sample gets, in order; empty where it is intact."""

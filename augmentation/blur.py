@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from .motion import Trail
-from .operation import Operation, Photometric, pixel_axes, to_pixels
+from .moves import pixel_axes, scaling
+from .operation import Operation, Photometric, to_pixels
 
 # Mended: the reference takes magnitude 2 for "unspecified" (it compares it with the length of the
 # kernel size) and draws from all three; here 2 means sigma 2.
@@ -52,25 +53,16 @@ DISCS = tuple(_disc(radius) for radius in DEFOCUS_RADIUS)
 class MotionBlur(Operation):
     """A trail that begins at the pixel itself, so the content moves, always to the left.
 
-    Mended: the core area moves by the trail's centroid, to the pixel (2.0 / 2.8 / 3.6 px along
-    the direction); the reference leaves every mask behind, because it knows images only.
+    Mended: the core area moves by the trail's centroid (2.0 / 2.8 / 3.6 px along the direction);
+    the reference leaves every mask behind, because it knows images only.
     """
 
-    def apply(self, image, core_area, magnitude, rng):
-        """Blur the image, shift the core area."""
+    def apply(self, image, magnitude, rng):
+        """Blur the image, which shifts it."""
         degrees = rng.uniform(*MOTION_DEGREES)
         trail = MOTION_TRAIL[magnitude]
         blurred = to_pixels(trail.blur(image.astype(np.float32), degrees))
-        if core_area is not None:
-            x, y = trail.displacement(degrees)
-            core_area = _moved(core_area, [[1, 0, -x], [0, 1, -y]])
-        return blurred, core_area
-
-
-def _moved(core_area, matrix):
-    """A core area sent through an affine map from input to output pixels."""
-    matrix, size = np.float32(matrix), core_area.shape[::-1]
-    return cv2.warpAffine(core_area, matrix, size, flags=cv2.INTER_NEAREST)
+        return blurred, scaling(*image.shape[:2], 1, *trail.displacement(degrees))
 
 
 def glass_blur(image, magnitude, rng):
@@ -110,8 +102,8 @@ class ZoomBlur(Operation):
     every mask behind, because it knows images only.
     """
 
-    def apply(self, image, core_area, magnitude, rng):
-        """Blur the image, zoom the core area."""
+    def apply(self, image, magnitude, rng):
+        """Blur the image, which zooms it."""
         height, width = image.shape[:2]
         zooms = ZOOMS[magnitude]
         total = image.astype(np.uint16)  # 17 images of 255 fit
@@ -121,11 +113,9 @@ class ZoomBlur(Operation):
             left, top = (size[0] - width) // 2, (size[1] - height) // 2
             total += larger[top : top + height, left : left + width]
         blurred = (total // (len(zooms) + 1)).astype(np.uint8)
-        if core_area is not None:
-            mean = (1 + sum(zooms)) / (1 + len(zooms))
-            x, y = (1 - mean) * (width - 1) / 2, (1 - mean) * (height - 1) / 2
-            core_area = _moved(core_area, [[mean, 0, x], [0, mean, y]])
-        return blurred, core_area
+        scale = (1 + len(zooms)) / (1 + sum(zooms))
+        x, y = ((1 - scale) * (side - 1) / 2 for side in (width, height))
+        return blurred, scaling(height, width, scale, x, y)
 
 
 BLUR = (

@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from .operation import Geometric, pixel_axes, random_sign
+from .moves import pixel_axes
+from .operation import Geometric, random_sign
 from .thin_plate import thin_plate_map
 
 ROTATE_DEGREES = ((0, 10), (10, 20), (20, 30))

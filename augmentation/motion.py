@@ -41,7 +41,7 @@ class Trail:
         anchor = (int(-left), int(-top))
         return cv2.filter2D(image, -1, kernel, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
 
-    def displacement(self, degrees: float) -> tuple[int, int]:
-        """Whole pixels x, y from where the content lands back to where it came from."""
+    def displacement(self, degrees: float) -> tuple[float, float]:
+        """Pixels x, y from where the content lands back to where it came from."""
         x, y, weight = self.taps(degrees)
-        return round(float(x @ weight)), round(float(y @ weight))
+        return float(x @ weight), float(y @ weight)

@@ -1,8 +1,7 @@
 """What every image operation is, and the few helpers all of them share.
 
-An operation takes and returns an image together with its core-area map. Only two kinds exist:
-those that change pixel values in place, and those that move pixels; the second kind is written
-as one coordinate map, sent through both arrays, so that the two can never come apart.
+Only two kinds exist: those that change pixel values in place, and those that move pixels; the
+second kind says where each pixel comes from (`augmentation.moves`), for core areas to follow.
 
 Source of all parameters in this package: reference facts, augmentation.
 """
@@ -10,10 +9,11 @@ Source of all parameters in this package: reference facts, augmentation.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
+
+from .moves import Move, MovedCoreArea
 
 MAGNITUDES = (0, 1, 2)
 
@@ -48,15 +48,23 @@ class Operation(ABC):
 
         Returns:
             New arrays of the same sizes. Where the content moves, the core area has moved alike,
-            with nearest interpolation and 0 from outside; None stays None.
+            with no new values and 0 from outside; None stays None.
         """
         if magnitude not in MAGNITUDES:
             raise ValueError(f"{self.name} has no magnitude {magnitude!r}; use 0, 1 or 2.")
-        return self.apply(image, core_area, magnitude, rng)
+        image, move = self.apply(image, magnitude, rng)
+        if core_area is None:
+            return image, None
+        moved = MovedCoreArea(core_area.copy())
+        if move is not None:
+            moved.follow(move)
+        return image, moved.result()
 
     @abstractmethod
-    def apply(self, image, core_area, magnitude, rng):
-        """Do the work of the call, with the magnitude already checked."""
+    def apply(
+        self, image: np.ndarray, magnitude: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Move | None]:
+        """The new image, and where its pixels come from; None where they stay."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,9 @@ class Photometric(Operation):
 
     change: Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
-    def apply(self, image, core_area, magnitude, rng):
-        """Change the image, copy the core area."""
-        changed = self.change(image, magnitude, rng)
-        return changed, None if core_area is None else core_area.copy()
+    def apply(self, image, magnitude, rng):
+        """Change the image."""
+        return self.change(image, magnitude, rng), None
 
 
 @dataclass(frozen=True)
@@ -82,29 +89,16 @@ class Geometric(Operation):
     Attributes:
         draw_map: ``draw_map(height, width, magnitude, rng) -> (x, y)``, for each output pixel the
             place in the input that it comes from, float32 ``[H, W]`` each, in pixels.
-        interpolation: OpenCV's flag for the image; the core area always takes the nearest pixel.
+        interpolation: OpenCV's flag for the image.
     """
 
     draw_map: Callable[[int, int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
     interpolation: int
 
-    def apply(self, image, core_area, magnitude, rng):
-        """Send image and core area through one map."""
-        x, y = self.draw_map(*image.shape[:2], magnitude, rng)
-        moved = cv2.remap(image, x, y, self.interpolation)
-        if core_area is not None:
-            core_area = cv2.remap(core_area, x, y, cv2.INTER_NEAREST)
-        return moved, core_area
-
-
-@lru_cache(maxsize=64)
-def pixel_axes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates that broadcast to the image: x ``[1, W]`` and y ``[H, 1]``, float32."""
-    x = np.arange(width, dtype=np.float32)[None, :]
-    y = np.arange(height, dtype=np.float32)[:, None]
-    for axis in (x, y):
-        axis.setflags(write=False)  # shared by all callers
-    return x, y
+    def apply(self, image, magnitude, rng):
+        """Send the image through a map."""
+        move = Move(*self.draw_map(*image.shape[:2], magnitude, rng), self.interpolation)
+        return move.apply(image), move
 
 
 def to_pixels(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .operation import pixel_axes
+from .moves import pixel_axes
 
 TINY = np.float32(1e-12)  # keeps the logarithm finite at a control point, where its factor is 0
 

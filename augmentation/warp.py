@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from .operation import Geometric, pixel_axes
+from .moves import pixel_axes
+from .operation import Geometric
 from .thin_plate import thin_plate_map
 
 CURVE_RADIUS = ((1.1, 1.2), (0.95, 1.05), (0.8, 0.9))  # outer, in image widths

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from augmentation import GROUPS, OPERATIONS, Augmenter
+from augmentation.geometry import UNUSED
+from augmentation.moves import MovedCoreArea, scaling
 
 MOVING = [
     *(operation.name for group in ("warp", "geometry") for operation in GROUPS[group]),
@@ -142,13 +144,47 @@ def test_no_values_are_invented(name):
     assert set(np.unique(moved)) <= set(np.unique(labels))
 
 
-@pytest.mark.parametrize("mode", ["scatter", "rotation"])
-def test_whole_compositions_keep_the_core_area_on_its_content(mode):
+@pytest.mark.parametrize("mode", ["scatter", "rotation", "three moves"])
+def test_moves_in_a_row_keep_the_core_area_on_its_content(mode):
     area = boxes()
-    augment = Augmenter(mode, intact_probability=0)
-    for sample in SEEDS:
+    if mode == "three moves":
+        augment = Augmenter(intact_probability=0)
+        augment.choices = (GROUPS["warp"], GROUPS["geometry"], UNUSED)
+    else:
+        augment = Augmenter(mode, intact_probability=0)
+    for sample in range(60):
         image, moved = augment(as_image(area), area, 0, sample)
-        assert pixels_apart(seen(image), moved > 0) <= 2, f"sample {sample}"  # 1 for each move
+        plan = [(operation.name, magnitude) for operation, magnitude in augment.plan(0, sample)]
+        assert pixels_apart(seen(image), moved > 0) <= 1, f"sample {sample}: {plan}"
+
+
+def test_moves_and_a_blur_in_a_row_leave_no_core_area_behind():
+    area = boxes()
+    augment = Augmenter(intact_probability=0)
+    augment.choices = (GROUPS["warp"], GROUPS["geometry"], tuple(map(OPERATIONS.get, BLURRED)))
+    drifts = []
+    for sample in range(300):
+        image, moved = augment(as_image(area), area, 0, sample)
+        drifts.append(np.abs(centroid(image.mean(axis=2)) - centroid(moved > 0)).max())
+    assert np.mean(drifts) < 0.55  # a smear has no place to the pixel
+
+
+def test_what_a_move_loses_does_not_come_back():
+    to_the_edge = np.zeros((32, 128), np.uint8)
+    to_the_edge[:, :6] = 7
+    moved = MovedCoreArea(to_the_edge)
+    for shift in (4, -4):  # to the left and back
+        moved.follow(scaling(32, 128, 1, shift, 0))
+    assert not moved.result()[:, :4].any()
+    assert (moved.result()[:, 4:6] == 7).all()
+    assert not moved.result()[:, 6:].any()
+
+
+def test_a_core_area_that_nothing_moves_is_not_touched():
+    area = boxes()
+    augment = Augmenter("selected", intact_probability=0, groups=("noise", "process"))
+    image, still = augment(as_image(area), area, 0, 0)
+    assert still is area and not np.array_equal(image, as_image(area))
 
 
 @pytest.mark.parametrize("name", MOVING)
