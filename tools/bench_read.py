@@ -3,10 +3,11 @@
 python3 tools/bench_read.py --models mgp_str_tiny_patch4_3_32_128 --batches 1 32 128
 
 Each path runs in a process of its own; the processes take turns, and medians are reported. Weights
-are made by a formula, the same for all; for the models with wide heads, the biases of the stop ids
-are raised until the median reading has 6 positions. What reading costs if no word ever stops is
-measured as well. transformers' MgpstrForSceneTextRecognition, with its processor, is measured for
-the models that it has; it needs the packages transformers and sentencepiece.
+are made by a formula, the same for all; for the models with wide heads, attention is sharpened and
+the biases of the stop ids are raised until the median reading has 6 positions. What reading costs
+if no word ever stops is measured as well. transformers' MgpstrForSceneTextRecognition, with its
+processor, is measured for the models that it has; it needs the packages transformers and
+sentencepiece.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
 from reading.images import model_input
 from tools.bench_process import DTYPES, BenchProcess, matrix_rates, save_rows
-from tools.formula_weights import fill_by_formula, raise_stop_biases
+from tools.formula_weights import fill_by_formula, let_readings_stop
 from tools.reading_rounds import jpegs
 
 OURS = ("plain", "fast")
@@ -98,7 +99,7 @@ def write_weights(
     batch = torch.from_numpy(np.stack([model_input(i, config) for i in images])).float() / 255
     stop_ids = {name: codec.stop_id for name, codec in config_codecs(config).items()}
     if stops and isinstance(model, A3Decoding):
-        raise_stop_biases(model, stop_ids, batch, POSITIONS)
+        let_readings_stop(model, stop_ids, batch, POSITIONS)
     flops = {
         "plain": count_flops(model, batch[:1]),
         "fast": count_flops(reading_path(model, stop_ids), batch),

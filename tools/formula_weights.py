@@ -1,4 +1,4 @@
-"""Weights as a function of their names and shapes, and biases with which such a model stops.
+"""Weights as a function of their names and shapes, and what makes such a model's readings words.
 
 Random, but the same everywhere: two implementations can be filled alike. As trained ones do, the
 layers keep the scale of what goes through them, which a fresh initialisation does not.
@@ -10,6 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+ATTENTION_SCALE = 30.0  # of what the softmax over the tokens is taken of
+LOGIT_SCALE = 4.0
+MARGIN = 1e-2  # of the stop's logit
 
 
 def fill_by_formula(model: nn.Module) -> None:
@@ -36,21 +40,26 @@ def _formula(name: str, value: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def raise_stop_biases(
+def let_readings_stop(
     model: nn.Module, stop_ids: Mapping[str, int], images: Tensor, positions: int
 ) -> None:
-    """Raise the biases of the stop ids until the median reading has so many positions, with stop.
+    """Let half of the readings end at a position or before it, with stop; most of them just there.
+
+    By the formula, all positions of an A3 module see nearly the same, and no class stands out.
 
     Args:
-        model: one with a classifier for each granularity, in evaluation mode.
+        model: one with an A3 module and a classifier for each granularity, in evaluation mode.
         stop_ids: by granularity.
         images: [B, C, H, W] to read; half of them stop at that position or before.
         positions: from 1.
 
     """
+    for name in stop_ids:
+        getattr(model, f"{name}_tokenLearner").tokenLearner[1].weight.mul_(ATTENTION_SCALE)
+        model.classifier(name).weight.mul_(LOGIT_SCALE)
     for name, logits in model(images).logits().items():
         stop_id = stop_ids[name]
         # What stop lacks to be read at the best of the first positions of each image.
         lacking = logits.max(dim=-1).values - logits[..., stop_id]
         needed = lacking[:, 1 : 1 + positions].min(dim=1).values.median()
-        model.classifier(name).bias[stop_id] += needed + 1e-3
+        model.classifier(name).bias[stop_id] += needed + MARGIN
