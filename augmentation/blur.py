@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .motion import Trail
-from .moves import pixel_axes, scaling
+from .moves import pixel_axes, scale_and_shift
 from .operation import Operation, Photometric, to_pixels
 
 # Mended: the reference takes magnitude 2 for "unspecified" (it compares it with the length of the
@@ -62,7 +62,7 @@ class MotionBlur(Operation):
         degrees = rng.uniform(*MOTION_DEGREES)
         trail = MOTION_TRAIL[magnitude]
         blurred = to_pixels(trail.blur(image.astype(np.float32), degrees))
-        return blurred, scaling(*image.shape[:2], 1, *trail.displacement(degrees))
+        return blurred, scale_and_shift(*image.shape[:2], 1, *trail.displacement(degrees))
 
 
 def glass_blur(image, magnitude, rng):
@@ -115,7 +115,7 @@ class ZoomBlur(Operation):
         blurred = (total // (len(zooms) + 1)).astype(np.uint8)
         scale = (1 + len(zooms)) / (1 + sum(zooms))
         x, y = ((1 - scale) * (side - 1) / 2 for side in (width, height))
-        return blurred, scaling(height, width, scale, x, y)
+        return blurred, scale_and_shift(height, width, scale, x, y)
 
 
 BLUR = (

@@ -1,8 +1,8 @@
 """Moves of an image's pixels, and the core area that follows them.
 
 The image is interpolated at every move. Core areas have no values in between: they are looked up
-once, at the place that the moves come to together, and end where they would in the image. Rounded
-to the pixel at every move, they would fall behind.
+once, at the place that the moves come to together. Rounded to the pixel at every move, they would
+fall behind.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+# A core area is also drawn in white, and goes through the moves as the image does. What is less
+# than a third as light then is the blur of a corner, or came from outside. (At a half, thin ones
+# would fade away.)
 LIGHT = 255
+FAINTEST = LIGHT // 3
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Move:
 
     Attributes:
         x, y: of the place, float32 ``[H, W]`` each, in pixels; also outside of the image.
-        interpolation: OpenCV's flag, of the image.
+        interpolation: OpenCV's flag.
     """
 
     x: np.ndarray
@@ -28,7 +32,7 @@ class Move:
     interpolation: int
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """An image moved; what comes from outside is black."""
+        """An image, uint8 ``[H, W]`` or ``[H, W, 3]``, moved; what comes from outside is black."""
         return cv2.remap(values, self.x, self.y, self.interpolation)
 
 
@@ -37,7 +41,7 @@ class MovedCoreArea:
 
     def __init__(self, core_area: np.ndarray):
         self._start = core_area
-        self._light: np.ndarray | None = None  # the same as a black and white image
+        self._light: np.ndarray | None = None
         self._x: np.ndarray | None = None
         self._y: np.ndarray | None = None
 
@@ -58,12 +62,12 @@ class MovedCoreArea:
         if self._light is None:
             return self._start
         moved = cv2.remap(self._start, self._x, self._y, cv2.INTER_NEAREST)
-        moved[self._light <= LIGHT // 2] = 0
+        moved[self._light < FAINTEST] = 0
         return moved
 
 
-def scaling(height: int, width: int, scale: float, x: float, y: float) -> Move:
-    """How a blur moves content: pixels come from their own places scaled, with x and y added."""
+def scale_and_shift(height: int, width: int, scale: float, x: float, y: float) -> Move:
+    """To the nearest pixel; pixels come from their own places scaled, with x and y added."""
     columns, rows = (scale * axis for axis in pixel_axes(height, width))
     shape = (height, width)
     return Move(

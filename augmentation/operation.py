@@ -55,9 +55,10 @@ class Operation(ABC):
         image, move = self.apply(image, magnitude, rng)
         if core_area is None:
             return image, None
-        moved = MovedCoreArea(core_area.copy())
-        if move is not None:
-            moved.follow(move)
+        if move is None:
+            return image, core_area.copy()
+        moved = MovedCoreArea(core_area)
+        moved.follow(move)
         return image, moved.result()
 
     @abstractmethod

@@ -86,7 +86,7 @@ PRESETS["acds_char_str_light"] = {
     "extractor_widths": (16, 16, 32, 64, 128),
     "guided_blocks": 0,
 }
-# The same, larger: for a GPU's hour, and where reading may take three times as long.
+# The same, larger: trained on a GPU; reading takes three times as long.
 PRESETS["acds_char_str_small"] = {
     **PRESETS["acds_char_str_light"],
     "width": 256,

@@ -15,7 +15,7 @@ GPU_LOGITS = 2**26
 
 
 # Compilers leave it alone: they would make it anew for each number of chunks, and PyTorch 2.11's
-# loses the gradients that it keeps.
+# loses the gradients that are kept on `ctx`, so that the encoder would learn nothing.
 @torch.compiler.disable
 def linear_cross_entropy(
     head: nn.Linear,

@@ -23,7 +23,7 @@ PRODUCTS = {"cpu": 1, "cuda": 20}
 
 
 @torch.no_grad()
-def matrix_rate(dtype: torch.dtype, device: str = "cpu") -> float:
+def matrix_rate(dtype: torch.dtype, device: str) -> float:
     """Floating-point operations a second of a large matrix product, the best of several.
 
     Packed ones count too: on some processors they are twice as fast as the plain product.
@@ -46,7 +46,7 @@ def matrix_rate(dtype: torch.dtype, device: str = "cpu") -> float:
 
 
 def matrix_rates(dtypes: Sequence[str], device: str) -> dict[str, float]:
-    """The rates of several types by their names, which it prints, too."""
+    """The rates of several types by their names; it prints them, too."""
     rates = {name: matrix_rate(DTYPES[name], device) for name in dtypes}
     for name, rate in rates.items():
         print(f"a large product in {name}: {rate / 1e12:.3g} TFLOP/s", flush=True)

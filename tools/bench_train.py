@@ -7,7 +7,7 @@ own step. Each path runs in a process of its own; the processes take turns, and 
 reported. Images are random and labels are words, so that the work is that of training.
 
 --loop also runs train_final_dist.py itself, on words that are rendered meanwhile, and tells where
-its time goes. On a GPU, --compile has the fast path compiled, as the training loop's own does.
+its time goes. --compile compiles the fast path, and that loop's model.
 """
 
 import argparse
@@ -207,7 +207,10 @@ def work(
     recomputes: bool,
     compiled: bool,
 ) -> None:
-    """A path's process: some steps a round, after one that counts its operations."""
+    """A path's process: some steps a round, after one that counts its operations.
+
+    Those of compiled steps can't be counted.
+    """
     torch.manual_seed(0)
     model = create_model(name).train().to(device)
     model.learn_core_areas(model.config.has_extractor)
@@ -216,12 +219,14 @@ def work(
     if path == "plain":
         step = plain_step(model, weights, DTYPES[dtype])
     else:
-        step = fast_step(model, weights, dtype, device, recomputes, compiled=False)
-    with flop_counter() as counter:
-        step(images, targets)
-    flops = counter.get_total_flops()
-    if compiled and path == "fast":  # where nothing can be counted
         step = fast_step(model, weights, dtype, device, recomputes, compiled)
+    if compiled:
+        step(images, targets)
+        flops = None
+    else:
+        with flop_counter() as counter:
+            step(images, targets)
+        flops = counter.get_total_flops()
 
     def round_of_steps() -> dict[str, Any]:
         wait_for(device)
@@ -243,8 +248,7 @@ def bench(options: argparse.Namespace) -> list[Row]:
         keys = [
             (model, path, dtype, options.batch) for dtype in options.types for path in options.paths
         ]
-        form = [options.device, options.recompute, options.compile]
-        processes = {key: BenchProcess(__file__, [*key, *form]) for key in keys}
+        processes = {key: BenchProcess(__file__, _arguments(key, options)) for key in keys}
         found: dict[tuple, list[dict]] = {key: [] for key in keys}
         for number in range(options.rounds + 1):
             for key, process in processes.items():
@@ -257,11 +261,26 @@ def bench(options: argparse.Namespace) -> list[Row]:
             process.close()
             speed = options.batch / statistics.median(a["seconds"] for a in found[key])
             last = found[key][-1]
-            flops = last["flops"] / options.batch
+            flops = (last["flops"] or uncompiled_flops(key, options)) / options.batch
             share = speed * flops / rates[key[2]]
             figures = round(speed, 3), round(last["peak_mib"], 1), round(share, 3)
             rows.append(Row(*key, *figures, round(flops / 1e9, 2)))
     return rows
+
+
+def _arguments(key: Sequence[Any], options: argparse.Namespace, compiled: bool = True) -> list[Any]:
+    """Of a path's process; compiled where that is asked for, too."""
+    _, path, _, _ = key
+    compiled = compiled and options.compile and path == "fast"
+    return [*key, options.device, options.recompute, compiled]
+
+
+def uncompiled_flops(key: Sequence[Any], options: argparse.Namespace) -> int:
+    """Operations of a path's step, which are the same when it is compiled."""
+    process = BenchProcess(__file__, _arguments(key, options, compiled=False))
+    flops = process.round()["flops"]
+    process.close()
+    return flops
 
 
 def ratios(rows: Sequence[Row]) -> str:
@@ -358,7 +377,8 @@ def main() -> None:
     print(
         markdown(["path", "type", "batch", "images/s", "GFLOP/image", "peak MiB", "share"], cells)
     )
-    print(ratios(rows))
+    if {"plain", "fast"} <= set(options.paths):
+        print(ratios(rows))
     loops = []
     if options.loop:
         for model, dtype in product(options.models, options.types):

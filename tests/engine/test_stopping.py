@@ -25,7 +25,7 @@ def test_a_later_ctrl_c_acts_at_once(capfd, monkeypatch):
         assert request.asked is None
         os.kill(os.getpid(), signal.SIGINT)
         assert request.asked == "SIGINT"
-        assert "once more stops at once" in capfd.readouterr().err
+        assert "stopping after this step" in capfd.readouterr().err
         time.sleep(0.1)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -120,7 +120,15 @@ def test_a_model_learns_its_batch(amp):
     assert totals[-1].total < 0.7 * totals[0].total
 
 
-def test_nccl_gives_the_gradients_of_a_model_alone(free_port):
+def counting(function, calls):
+    def call(*arguments, **settings):
+        calls[function.__name__] += 1
+        return function(*arguments, **settings)
+
+    return call
+
+
+def test_a_group_of_one_over_nccl_changes_nothing(free_port, monkeypatch):
     torch.cuda.set_device(0)
     dist.init_process_group("nccl", f"tcp://127.0.0.1:{free_port()}", rank=0, world_size=1)
     try:
@@ -133,9 +141,15 @@ def test_nccl_gives_the_gradients_of_a_model_alone(free_port):
             found[wraps] = gradients(model)
         for name, value in found[False].items():
             assert norm(found[True][name] - value) <= 1e-3 * max(norm(value), 1e-3), name
-        together = Process(0, 0, 2, torch.device("cuda", 0))  # which asks the group for its sums
+        together = Process(0, 0, 2, torch.device("cuda", 0))  # which asks the group
+        calls = {"all_reduce": 0, "broadcast": 0}
+        for name in calls:
+            monkeypatch.setattr(dist, name, counting(getattr(dist, name), calls))
         assert together.total(torch.ones(3, device="cuda")).tolist() == [1, 1, 1]
+        before = [buffer.clone() for buffer in model.buffers()]
         together.share_buffers(model)
+        assert all(map(torch.equal, before, model.buffers()))
+        assert calls == {"all_reduce": 1, "broadcast": len(before)}
     finally:
         dist.destroy_process_group()
 
