@@ -129,6 +129,12 @@ def small_acds() -> ModuleType:
     return _loaded(Path(__file__).parent / "small_acds.py")
 
 
+@pytest.fixture(scope="session")
+def training_steps() -> ModuleType:
+    """The steps of `tests/training_steps.py`, and their comparison."""
+    return _loaded(Path(__file__).parent / "training_steps.py")
+
+
 def _loaded(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
