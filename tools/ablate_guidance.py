@@ -13,6 +13,7 @@ import os
 import shutil
 import statistics
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
 def train_arm(
     arm: Arm, seed: int, options: argparse.Namespace, data: tuple[Path, Path], place: Path
 ) -> dict[str, Any]:
-    """Train one arm with one seed; returns its accuracies and losses.
+    """Train one arm with one seed; returns its accuracies, and the seconds that it took.
 
     The data, their order and the schedule depend on the seed alone, not on the arm.
     """
@@ -175,10 +176,13 @@ def train_arm(
     trainer = Trainer(model, wrapped, codecs, plan, validation, process, folder, log, metrics)
     dataset = TrainingDataset([Source("train", [training])], image_format, None, boxes)
     sampler = MixingSampler([len(training)], [options.batch_size], seed)
+    started = time.monotonic()
     with closing(metrics):
         trainer.run(training_loader(dataset, sampler, 1))
+    seconds = round(time.monotonic() - started)
     curve = [(iteration, accuracy["char"]) for iteration, accuracy in validation.history]
     result = {"arm": arm.name, "seed": seed, "accuracy": curve[-1][1], "curve": curve}
+    result["seconds"] = seconds
     if "core_area_loss" in arm.loss_weights:
         result["iou"] = score_core_areas(model, test, process.device, options.batch_size, 1).iou
     for pattern in ("iter_*.pth", "last*.pth"):
@@ -213,8 +217,12 @@ def table(results: Mapping[str, Mapping[int, dict]], images: int) -> str:
         if arm.against == arm.name:
             cells += ["", ""]
         else:
-            spread = f" ± {interval(gains, images):.1f}" if len(gains) > 1 else ""
-            cells += [f"{statistics.mean(gains):+.1f}{spread}", arm.against]
+            if len(gains) > 1:
+                spread = interval(gains, images)
+            else:  # of two runs, each over its images
+                both = [one[seed]["accuracy"] for one in (runs, others) for seed in shared]
+                spread = math.hypot(*(interval([value], images) for value in both))
+            cells += [f"{statistics.mean(gains):+.1f} ± {spread:.1f}", arm.against]
         ious = [run["iou"] for run in runs.values() if "iou" in run]
         cells.append(f"{statistics.mean(ious):.1f}" if ious else "")
         rows.append(cells)

@@ -66,7 +66,8 @@ def test_the_table_has_means_spreads_and_paired_differences():
     sigmoid = rows["CAFM + core-area loss, sigmoid"]
     assert sigmoid[:2] == ["1", "74.0"]
     assert sigmoid[2] == f"± {interval([74.0], 100):.1f}"
-    assert sigmoid[3:] == ["+1.0", "CAFM + core-area loss", "45.0"]
+    spread = (interval([74.0], 100) ** 2 + interval([73.0], 100) ** 2) ** 0.5
+    assert sigmoid[3:] == [f"+1.0 ± {spread:.1f}", "CAFM + core-area loss", "45.0"]
 
 
 def test_a_loss_of_accuracy_has_its_sign():
@@ -171,6 +172,7 @@ def test_a_tiny_ablation_finishes_and_repeats_nothing(tmp_path, monkeypatch):
         assert [iteration for iteration, _ in result["curve"]] == [1, 2]
         assert result["accuracy"] == result["curve"][-1][1]
         assert ("iou" in result) == ("core_area_loss" in arm.loss_weights)
+        assert result["seconds"] >= 0
     assert len(list((tmp_path / "runs").glob("*/log.txt"))) == len(ARMS)
     assert {file.name for file in tmp_path.rglob("*.pth")} <= {"best_accuracy.pth"}
     assert not list(tmp_path.rglob("*.partial"))
