@@ -61,6 +61,16 @@ class SubwordCodec(Codec):
         self._reserved = {start_id, stop_id, pad_id, unknown_id}
         self._textless = set(special_ids)
         self._truncates = truncates
+        self._remember_words()
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in vars(self).items() if name != "_pieces_of"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._remember_words()
+
+    def _remember_words(self) -> None:
         self._pieces_of = lru_cache(maxsize=65536)(self._pieces)
 
     def can_read(self, characters: str) -> bool:
