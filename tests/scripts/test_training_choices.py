@@ -63,7 +63,7 @@ def test_guidance_reaches_the_training(run, short_run, tmp_path):
     guided = ["--is_mask_supervision", "--guidance_weight", 0.2]
     ways = {
         "guided": ("acds_mgp_str_tiny", guided, {"core_area_loss", "guidance_loss"}),
-        "core areas": ("mgp_str_mini_stem8x8_3_32_128", guided[:1], {"core_area_loss"}),
+        "core_areas": ("mgp_str_mini_stem8x8_3_32_128", guided[:1], {"core_area_loss"}),
         "attention": ("mgp_str_mini_stem8x8_3_32_128", guided[1:], {"guidance_loss"}),
     }
     for name, (model, own, more) in ways.items():
