@@ -34,9 +34,7 @@ class StopRequest:
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self.asked is None:
             self.asked, self._asked_at = signal.Signals(number).name, time.monotonic()
-            os.write(
-                2, b"\nstopping after this step; Ctrl-C later than a second from now: at once\n"
-            )
+            os.write(2, b"\nstopping after this step; at once by Ctrl-C in a second or later\n")
         elif number == signal.SIGINT and time.monotonic() - self._asked_at > SAME_WISH:
             self._give_back()
             if signal.getsignal(number) == signal.SIG_IGN:  # as under nohup

@@ -207,7 +207,7 @@ def work(
     recomputes: bool,
     compiled: bool,
 ) -> None:
-    """A path's process: some steps a round, after one that counts its operations.
+    """A path's process: some steps a round; before, one that counts its operations.
 
     Those of compiled steps can't be counted.
     """
@@ -220,10 +220,8 @@ def work(
         step = plain_step(model, weights, DTYPES[dtype])
     else:
         step = fast_step(model, weights, dtype, device, recomputes, compiled)
-    if compiled:
-        step(images, targets)
-        flops = None
-    else:
+    flops = None
+    if not compiled:
         with flop_counter() as counter:
             step(images, targets)
         flops = counter.get_total_flops()
@@ -248,7 +246,9 @@ def bench(options: argparse.Namespace) -> list[Row]:
         keys = [
             (model, path, dtype, options.batch) for dtype in options.types for path in options.paths
         ]
-        processes = {key: BenchProcess(__file__, _arguments(key, options)) for key in keys}
+        processes = {
+            key: BenchProcess(__file__, _arguments(key, options, options.compile)) for key in keys
+        }
         found: dict[tuple, list[dict]] = {key: [] for key in keys}
         for number in range(options.rounds + 1):
             for key, process in processes.items():
@@ -268,11 +268,10 @@ def bench(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _arguments(key: Sequence[Any], options: argparse.Namespace, compiled: bool = True) -> list[Any]:
-    """Of a path's process; compiled where that is asked for, too."""
+def _arguments(key: Sequence[Any], options: argparse.Namespace, compiled: bool) -> list[Any]:
+    """Of a path's process; only the fast path is ever compiled."""
     _, path, _, _ = key
-    compiled = compiled and options.compile and path == "fast"
-    return [*key, options.device, options.recompute, compiled]
+    return [*key, options.device, options.recompute, compiled and path == "fast"]
 
 
 def uncompiled_flops(key: Sequence[Any], options: argparse.Namespace) -> int:

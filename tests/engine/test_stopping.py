@@ -33,6 +33,18 @@ def test_a_later_ctrl_c_acts_at_once(capfd, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_later_ctrl_c_acts_where_the_shell_had_it_ignored(monkeypatch):
+    monkeypatch.setattr(stopping, "SAME_WISH", 0.0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+    with StopRequest() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.asked == "SIGTERM"
+        time.sleep(0.01)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+
+
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_signals_that_come_together_are_one_wish(first, capfd):
     with StopRequest() as request:

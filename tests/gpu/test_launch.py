@@ -13,15 +13,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
 TRAINING = [
-    *(
-        "train_final_dist.py",
-        "--rgb",
-        "--TransformerModel",
-        "mgp_str_mini_stem8x8_3_32_128",
-        "--batch_size",
-        "32",
-    ),
-    *("--amp", "bf16", "--workers", "2", "--save_interval", "10", "--valInterval", "20"),
+    *("train_final_dist.py", "--rgb", "--TransformerModel", "mgp_str_mini_stem8x8_3_32_128"),
+    *("--batch_size", "32", "--amp", "bf16", "--workers", "2"),
+    *("--save_interval", "10", "--valInterval", "20"),
     *("--isrand_aug", "--exp_name", "run", "--resume", "auto"),
 ]
 
