@@ -1,7 +1,8 @@
 """From LMDB records to batches: decoding in workers, exact mixing of sources, collating.
 
 Every draw is a pure function of the seed and the position in the stream; rank and worker only
-decide who computes it. Workers hand over uint8, the device makes floats.
+decide who computes it. Workers hand over uint8, which the device makes floats of, and the labels'
+ids: encoded between steps they would keep a GPU waiting.
 """
 
 import atexit
@@ -9,8 +10,8 @@ import multiprocessing
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -39,6 +40,7 @@ from preprocessing import (
 )
 from sampling import KeyedPermutation, MixingSampler
 from sources import RenderedSource, Source
+from text import Codec
 
 # Where this many records from anywhere in a source can't be read, it is not training data.
 MAX_UNREADABLE = 1000
@@ -99,6 +101,8 @@ class Batch:
             in; 0 outside, and for records without boxes. None where core areas were not asked for.
         has_core_area: bool [B], whether the record had boxes.
         records: of each sample, as `Sample.record`.
+        ids: int64 [B, T] of the labels, by granularity; empty where they were not asked for.
+        unlearnable: how many labels a granularity can't learn, by its name.
 
     """
 
@@ -108,6 +112,8 @@ class Batch:
     core_area: Tensor | None = None
     has_core_area: Tensor | None = None
     records: tuple[tuple[int, int] | None, ...] = ()
+    ids: Mapping[str, Tensor] = field(default_factory=dict)
+    unlearnable: Mapping[str, int] = field(default_factory=dict)
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory; DataLoader asks a dataclass for this method."""
@@ -116,21 +122,29 @@ class Batch:
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        return replace(self, **pinned)
+        ids = {name: value.pin_memory() for name, value in self.ids.items()}
+        return replace(self, ids=ids, **pinned)
 
 
 def collate(
-    samples: Sequence[Sample], image_format: ImageFormat, core_areas: bool = False
+    samples: Sequence[Sample],
+    image_format: ImageFormat,
+    core_areas: bool = False,
+    codecs: Mapping[str, Codec] | None = None,
 ) -> Batch:
-    """Stack the samples that have an image."""
+    """Stack the samples that have an image, and encode their labels by the codecs there are."""
     size = (image_format.height, image_format.width)
     usable = [s for s in samples if s.image is not None]
     images = [s.image for s in usable] or [np.zeros((image_format.channels, *size), np.uint8)]
+    texts = [s.text for s in usable]
+    ids = {name: codec.encode_batch(texts) for name, codec in (codecs or {}).items()}
     batch = Batch(
         torch.from_numpy(np.stack(images)[: len(usable)]),
-        [s.text for s in usable],
+        texts,
         [line for s in samples for line in s.passed_over],
         records=tuple(s.record for s in usable),
+        ids={name: torch.from_numpy(rows) for name, rows in ids.items()},
+        unlearnable={name: codecs[name].count_unlearnable(rows) for name, rows in ids.items()},
     )
     if not core_areas:
         return batch
@@ -218,6 +232,7 @@ class TrainingDataset(Dataset):
         image_format: of the model.
         augmenter: None for none.
         core_areas: draw them from the records' character boxes; they move with the image.
+        codecs: that its batches' labels are encoded by, by granularity.
 
     """
 
@@ -227,11 +242,13 @@ class TrainingDataset(Dataset):
         image_format: ImageFormat,
         augmenter: Augmenter | None,
         core_areas: bool = False,
+        codecs: Mapping[str, Codec] | None = None,
     ):
         self.sources = list(sources)
         self.image_format = image_format
         self.augmenter = augmenter
         self.core_areas = core_areas
+        self.codecs = dict(codecs or {})
 
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         source_number, index, epoch = key
@@ -314,10 +331,6 @@ def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _collate_for(dataset: TrainingDataset | EvaluationDataset) -> Callable:
-    return partial(collate, image_format=dataset.image_format, core_areas=dataset.core_areas)
-
-
 def training_loader(
     dataset: TrainingDataset,
     sampler: MixingSampler,
@@ -339,7 +352,12 @@ def training_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=_collate_for(dataset),
+        collate_fn=partial(
+            collate,
+            image_format=dataset.image_format,
+            core_areas=dataset.core_areas,
+            codecs=dataset.codecs,
+        ),
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,
@@ -426,7 +444,9 @@ def evaluation_loader(
         dataset,
         batch_size=batch_size,
         num_workers=min(workers, -(-len(dataset) // batch_size)),
-        collate_fn=_collate_for(dataset),
+        collate_fn=partial(
+            collate, image_format=dataset.image_format, core_areas=dataset.core_areas
+        ),
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,

@@ -130,7 +130,6 @@ def train(options: Namespace, process: Process) -> None:
         trainer = Trainer(
             model,
             wrapped,
-            codecs,
             plan,
             validation,
             process,
@@ -142,7 +141,7 @@ def train(options: Namespace, process: Process) -> None:
             average,
         )
         augmenter = Augmenter(**augmentation) if augmentation else None
-        dataset = TrainingDataset(sources, image_format, augmenter, core_areas=selection.boxes)
+        dataset = TrainingDataset(sources, image_format, augmenter, selection.boxes, codecs)
         sampler = MixingSampler(
             [s.size for s in sources],
             counts,

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
@@ -28,7 +29,6 @@ from engine.validation import Validation
 from engine.weight_average import WeightAverage
 from lmdb_file import DataError
 from progress import Progress, RunLog
-from text import Codec
 from whole_file import append_whole
 
 PASSED_OVER_SHOWN = 20
@@ -68,12 +68,11 @@ class Plan:
 
 
 class Trainer:
-    """Trains a model on a loader's batches.
+    """Trains a model on a loader's batches, whose dataset encodes the labels.
 
     Args:
         model: a recognizer, on the process's device, not wrapped.
         wrapped: what is run in its place, see `run_form`.
-        codecs: its label codecs.
         validation: scores it.
         process: rank and device.
         folder: of the run; used by the first rank only.
@@ -94,7 +93,6 @@ class Trainer:
         self,
         model: nn.Module,
         wrapped: nn.Module,
-        codecs: Mapping[str, Codec],
         plan: Plan,
         validation: Validation,
         process: Process,
@@ -105,11 +103,12 @@ class Trainer:
         state: RunState | None = None,
         average: WeightAverage | None = None,
     ):
-        self.model, self.codecs, self.plan, self.validation = model, codecs, plan, validation
+        self.model, self.plan, self.validation = model, plan, validation
         self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
         self._options = plain_options(options or {})
         self.stopped: str | None = None
         self.passed_over = self._disagreeing = 0
+        self._unlearnable: Counter[str] = Counter()
         self.skipped = state.skipped if state else 0
         self._skipped_in_a_row = 0
         self._passed_over_before = state.passed_over if state else 0
@@ -151,6 +150,7 @@ class Trainer:
                     batches = next(drawn)
                     for batch in batches:
                         self._report_passed_over(batch.passed_over)
+                        self._unlearnable.update(batch.unlearnable)
                     _require_images(batches, loader)
                 except DataError:
                     self._save_what_is_done(iteration - 1, save_interval, loader)
@@ -311,10 +311,7 @@ class Trainer:
         return self._passed_over_before + int(self.process.total(own))
 
     def _targets(self, batch: Batch) -> dict[str, Tensor]:
-        targets = {
-            name: torch.from_numpy(codec.encode_batch(batch.texts))
-            for name, codec in self.codecs.items()
-        }
+        targets = dict(batch.ids)
         if batch.core_area is not None:
             targets |= {"core_area": batch.core_area, "has_core_area": batch.has_core_area}
         device = self.process.device
@@ -343,8 +340,7 @@ class Trainer:
                 f"{self.passed_over:,} times a record was passed over so far, "
                 f"{self._disagreeing:,} of them as {DISAGREE} (on this rank, in this start)"
             )
-        unlearnable = {n: getattr(c, "unlearnable", 0) for n, c in self.codecs.items()}
-        for name, count in unlearnable.items():
+        for name, count in self._unlearnable.items():
             if count:
                 self.log(f"{count:,} labels so far could not be learned by {name} (on this rank)")
 

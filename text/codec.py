@@ -39,7 +39,13 @@ class Codec(ABC):
 
     def encode_batch(self, words: Sequence[str]) -> np.ndarray:
         """Ids of words, int64 [B, T]."""
-        return np.stack([self.encode(word) for word in words])
+        return np.array([self.encode(word) for word in words], dtype=np.int64).reshape(
+            -1, self.positions
+        )
+
+    def count_unlearnable(self, rows: np.ndarray) -> int:
+        """How many rows [B, T] are all padding, as `encode` makes of words it can't teach."""
+        return int((rows == self.pad_id).all(axis=1).sum())
 
     def _row(self, ids: Sequence[int]) -> np.ndarray:
         row = np.full(self.positions, self.pad_id, dtype=np.int64)

@@ -36,7 +36,7 @@ class SubwordCodec(Codec):
 
     A word whose pieces can't be told from the special ids (a lone `#` in GPT-2's vocabulary is
     the stop id), that has a piece which the vocabulary lacks, or too many pieces, gets a row of
-    padding: this granularity does not learn from it, the others do. `unlearnable` counts them.
+    padding: this granularity does not learn from it, the others do.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class SubwordCodec(Codec):
         self.positions = positions
         self._vocabulary_end = vocabulary_end(tokenizer)
         self.num_classes = max(self._vocabulary_end, start_id + 1, stop_id + 1, pad_id + 1)
-        self.unlearnable = 0
         self._reserved = {start_id, stop_id, pad_id, unknown_id}
         self._textless = set(special_ids)
         self._truncates = truncates
@@ -89,7 +88,6 @@ class SubwordCodec(Codec):
         if self._truncates:
             pieces = pieces[: self.positions - 2]
         if len(pieces) > self.positions - 2 or self._reserved.intersection(pieces):
-            self.unlearnable += 1
             return np.full(self.positions, self.pad_id, dtype=np.int64)
         return self._row(pieces)
 

@@ -173,8 +173,8 @@ def train_arm(
     metrics = Metrics(folder, log)
     validation = Validation(evaluator, {"test": test}, {}, process, folder, log, metrics)
     wrapped = run_form(model, process, plan.amp)
-    trainer = Trainer(model, wrapped, codecs, plan, validation, process, folder, log, metrics)
-    dataset = TrainingDataset([Source("train", [training])], image_format, None, boxes)
+    trainer = Trainer(model, wrapped, plan, validation, process, folder, log, metrics)
+    dataset = TrainingDataset([Source("train", [training])], image_format, None, boxes, codecs)
     sampler = MixingSampler([len(training)], [options.batch_size], seed)
     started = time.monotonic()
     with closing(metrics):

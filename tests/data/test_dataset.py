@@ -27,7 +27,7 @@ from lmdb_file import DataError
 from lmdb_set import LmdbSet
 from sampling import MixingSampler
 from sources import Selection, Source, open_sources
-from text import Charset
+from text import Charset, build_codecs
 
 FILTER = LabelFilter(Charset.load("36"), 25)
 
@@ -86,6 +86,19 @@ def test_every_start_method_of_workers_gives_the_same(mixed_set, method):
     for one, other in zip(alone, itertools.islice(loader, 2), strict=True):
         assert one.texts == other.texts
         assert torch.equal(one.images, other.images)
+
+
+@pytest.mark.parametrize("method", [None, "spawn"])
+def test_workers_encode_the_labels(mixed_set, method):
+    codecs = build_codecs("0123456789w", 25, ("char", "bpe", "wp"))
+    source = Source("set", [mixed_set])
+    dataset = TrainingDataset([source], ImageFormat(), None, codecs=codecs)
+    loader = training_loader(dataset, MixingSampler([source.size], [4], seed=3), 1, False, method)
+    batch = next(iter(loader))
+    assert list(batch.ids) == ["char", "bpe", "wp"]
+    for name, codec in codecs.items():
+        assert np.array_equal(batch.ids[name], codec.encode_batch(batch.texts))
+    assert batch.unlearnable == {"char": 0, "bpe": 0, "wp": 0}
 
 
 def test_the_dataset_survives_pickling_for_spawned_workers(mixed_set):

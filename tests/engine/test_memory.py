@@ -67,7 +67,7 @@ def test_a_run_ends_with_the_cure(limited, tmp_path, monkeypatch, process, cure)
     monkeypatch.setattr(Process, "total", lambda _, values: values)
     folder, log = RunFolder(tmp_path, "run"), RunLog(enabled=False)
     plan = Plan(Optimization(), validation_interval=1)
-    trainer = Trainer(model, model, config_codecs(model.config), plan, None, process, folder, log)
+    trainer = Trainer(model, model, plan, None, process, folder, log)
     with pytest.raises(BatchTooLargeError, match=r"a step of 16 images \(CUDA out of memory") as e:
         trainer._take_step([batch(model, 16)], False)
     assert cure in str(e.value)

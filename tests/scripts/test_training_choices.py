@@ -48,6 +48,17 @@ def test_averages_and_accumulated_steps_resume_bit_for_bit(run, short_run, data_
     assert any("evaluation/CUTE80/char_accuracy" in json.loads(line) for line in lines)
 
 
+def test_labels_that_a_granularity_cannot_learn_are_counted(
+    run, short_run, tmp_path, make_lmdb, encode_image
+):
+    make_lmdb(tmp_path / "data/odd", [(encode_image(word), word) for word in ("#", "ab")])
+    data = ["--train_data", tmp_path / "data", "--select_data", "odd", "--batch_ratio", 1]
+    model = "mgp_str_mini_stem8x8_3_32_128"
+    shown = run(short_run(tmp_path, model, *data, "--sensitive", "--num_iter", 1)).stdout
+    assert "2 labels so far could not be learned by bpe (on this rank)" in shown
+    assert "could not be learned by wp" not in shown
+
+
 def losses(place) -> set[str]:
     """Names of the losses that were logged, all of them above 0."""
     lines = (place / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

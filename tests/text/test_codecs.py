@@ -84,9 +84,11 @@ def test_wordpiece_joins_the_fusion_of_uncased_charsets_only():
 
 def test_a_label_that_collides_with_the_stop_id_is_not_learned_by_bpe(codecs):
     cased = build_codecs(CHARSET_PRESETS["94"], 25, ("char", "bpe"))
-    assert (cased["bpe"].encode("#") == cased["bpe"].pad_id).all()
-    assert cased["bpe"].unlearnable == 1
+    rows = cased["bpe"].encode_batch(["#", "a"])
+    assert (rows[0] == cased["bpe"].pad_id).all()
+    assert cased["bpe"].count_unlearnable(rows) == 1
     assert cased["char"].encode("#").tolist()[2] == 1
+    assert cased["char"].count_unlearnable(cased["char"].encode_batch(["#", "a"])) == 0
 
 
 def test_a_label_of_too_many_pieces_is_not_learned_by_bpe():
@@ -124,9 +126,10 @@ def test_a_file_that_is_no_vocabulary_is_refused():
         build_codecs("abc", 25, ("bpe",), {"bpe": "{}"})
 
 
-def test_batches_are_rows(codecs):
-    rows = codecs["char"].encode_batch(["a", "bc"])
-    assert rows.shape == (2, 27)
+@pytest.mark.parametrize("words", [["a", "bc"], []])
+def test_batches_are_rows(codecs, words):
+    rows = codecs["char"].encode_batch(words)
+    assert rows.shape == (len(words), 27)
     assert rows.dtype == np.int64
 
 
