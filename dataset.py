@@ -5,12 +5,7 @@ decide who computes it. Workers hand over uint8, which the device makes floats o
 ids: encoded between steps they would keep a GPU waiting.
 """
 
-import atexit
-import multiprocessing
-import signal
-import threading
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, islice
@@ -30,6 +25,7 @@ from core_areas import draw_core_areas
 from label_filter import FilterReport
 from lmdb_file import DataError
 from lmdb_set import close_environments
+from loader_processes import start_worker
 from models import ModelConfig
 from preprocessing import (
     UnreadableImageError,
@@ -44,11 +40,6 @@ from text import Codec
 
 # Where this many records from anywhere in a source can't be read, it is not training data.
 MAX_UNREADABLE = 1000
-MOST_DEATHS = 3  # of worker processes, without a batch between them
-# How PyTorch's messages of them begin; the thread that pins memory may be the one to notice.
-DEATHS = ("DataLoader worker", "Pin memory thread")
-# What receiving a batch raises where its sender is being killed, and is not yet seen to be dead.
-CUT_OFF = (ConnectionError, EOFError)
 # What may be wrong with a record; a DataError where its LMDB is gone or damaged there.
 UNUSABLE = (UnreadableImageError, BoxesError, DataError)
 
@@ -323,14 +314,6 @@ class EvaluationDataset(Dataset):
         return replace(_to_sample(*read, self.image_format.width), record=(0, number))
 
 
-def _start_worker(_worker: int) -> None:
-    # Signals often go to all processes at once, and are the main one's to handle: it ends its
-    # workers, who end by themselves where it is gone. OpenCV's threads would fight for the cores.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-
-
 def training_loader(
     dataset: TrainingDataset,
     sampler: MixingSampler,
@@ -358,81 +341,11 @@ def training_loader(
             core_areas=dataset.core_areas,
             codecs=dataset.codecs,
         ),
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,
         multiprocessing_context=start_method if workers else None,
     )
-
-
-_WORKERS: weakref.WeakSet[multiprocessing.process.BaseProcess] = weakref.WeakSet()
-
-
-def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """Iterate a loader such that the death of a worker raises when a batch is asked for only.
-
-    PyTorch's signal handler raises in whatever the process is doing then, mostly in a step. Without
-    it, a loader that waits for a dead worker notices within seconds.
-    """
-    handles = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGCHLD) if handles else None
-    if getattr(before, "__module__", "").startswith("torch."):  # since another loader's iteration
-        before = signal.SIG_DFL
-    others = set(multiprocessing.active_children())
-    batches = iter(loader)
-    _WORKERS.update(set(multiprocessing.active_children()) - others)
-    if before is not None:
-        signal.signal(signal.SIGCHLD, before)
-    return batches
-
-
-@atexit.register
-def _end_workers() -> None:
-    """Workers of iterators that are there to the end: Python sends them SIGTERM and then waits.
-
-    As `_start_worker` leaves that signal to this process, it would wait for ever.
-    """
-    for worker in _WORKERS:
-        worker.kill()
-
-
-def tells_of_death(error: Exception) -> bool:
-    """Whether an error of a loader is a worker's death, not an error raised in a living worker."""
-    if isinstance(error, CUT_OFF):
-        return not str(error).startswith("Caught ")  # how PyTorch passes on what a worker raised
-    return str(error).startswith(DEATHS)
-
-
-def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
-    """The batches of a training loader; where a worker process dies, others go on from there.
-
-    Args:
-        loader: of `training_loader`, not iterated yet.
-        say: told of each death.
-
-    Raises:
-        DataError: workers die again and again before they give a batch.
-
-    """
-    taken = deaths = 0
-    while True:
-        loader.batch_sampler.first_batch = taken
-        close_environments()  # what a validation has opened must not cross the fork
-        try:
-            for batch in start_loading(loader):
-                taken, deaths = taken + 1, 0
-                yield batch
-        except (RuntimeError, *CUT_OFF) as error:
-            if not (loader.num_workers and tells_of_death(error)):
-                raise
-            deaths += 1
-            cause = str(error).partition("\n")[0] or type(error).__name__
-            if deaths > MOST_DEATHS:
-                raise DataError(
-                    f"Processes that load data died {deaths} times in a row ({cause}), most likely "
-                    "for want of memory: lower --workers, or look at the system's log."
-                ) from None
-            say(f"warning: a process that loads data died ({cause}); starting others")
 
 
 def evaluation_loader(
@@ -447,7 +360,7 @@ def evaluation_loader(
         collate_fn=partial(
             collate, image_format=dataset.image_format, core_areas=dataset.core_areas
         ),
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # not the run's own, whose state a resumed run continues
         pin_memory=pin_memory,
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dataset import EvaluationDataset, ImageFormat, RecordSet, evaluation_loader, start_loading
+from dataset import EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.evaluation import to_device
+from loader_processes import start_loading
 
 THRESHOLD = 0.5
 

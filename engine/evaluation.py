@@ -14,10 +14,10 @@ from dataset import (
     ImageFormat,
     RecordSet,
     evaluation_loader,
-    start_loading,
 )
 from engine.distributed import Process
 from lmdb_file import DataError
+from loader_processes import start_loading
 from models import Outputs
 from progress import RunLog
 from text import CHARSET_PRESETS, Charset, Codec, fuse

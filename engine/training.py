@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from char_boxes import DISAGREE
-from dataset import Batch, TrainingDataset, surviving_batches
+from dataset import Batch, TrainingDataset
 from engine.distributed import Process
 from engine.evaluation import to_device
 from engine.memory import BatchTooLargeError, fitting_batch
@@ -28,6 +28,7 @@ from engine.stopping import StopRequest
 from engine.validation import Validation
 from engine.weight_average import WeightAverage
 from lmdb_file import DataError
+from loader_processes import surviving_batches
 from progress import Progress, RunLog
 from whole_file import append_whole
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from multiprocessing import reduction
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,12 @@ from dataset import (
     ImageFormat,
     TrainingDataset,
     evaluation_loader,
-    surviving_batches,
     training_loader,
 )
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet
+from loader_processes import surviving_batches
 from sampling import MixingSampler
 from sources import Selection, Source, open_sources
 from text import Charset, build_codecs
@@ -179,8 +180,11 @@ class Deadly(TrainingDataset):
         lives = sorted(self.folder.iterdir())
         if key[1] == 2 and lives:
             lives[0].unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die()
         return super().__getitem__(key)
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -214,6 +218,36 @@ def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
     for one, other in zip(undisturbed, some_batches(), strict=True):
         assert one.texts == other.texts and torch.equal(one.images, other.images)
     assert len(said) == 2 and "a process that loads data died" in said[0]
+
+
+def _half_a_message(connection, message, write=os.write):
+    write(connection.fileno(), message[: len(message) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CutsOff(Deadly):
+    """Ends its process while it hands over the batch of a sample."""
+
+    def die(self):
+        Connection._send = _half_a_message
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_in_the_midst_of_a_message(mixed_set, tmp_path, workers):
+    source, said = Source("set", [mixed_set]), []
+    lives = tmp_path / "lives"
+    lives.mkdir()
+
+    def some_batches():
+        dataset = CutsOff([source], lives)
+        loader = training_loader(dataset, MixingSampler([source.size], [4], seed=3), workers)
+        return list(itertools.islice(surviving_batches(loader, said.append), 6))
+
+    undisturbed = some_batches()
+    (lives / "one").touch()
+    for one, other in zip(undisturbed, some_batches(), strict=True):
+        assert one.texts == other.texts and torch.equal(one.images, other.images)
+    assert len(said) == 1 and "starting others" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -272,9 +306,10 @@ def test_workers_that_die_again_and_again_end_it(mixed_set, tmp_path):
 
 HOLDS_AN_ITERATOR = """
 import sys
-from dataset import EvaluationDataset, ImageFormat, evaluation_loader, start_loading
+from dataset import EvaluationDataset, ImageFormat, evaluation_loader
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
+from loader_processes import start_loading
 from text import Charset
 
 records = LmdbSet(sys.argv[1], LabelFilter(Charset.load("36"), 25))

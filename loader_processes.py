@@ -1,0 +1,140 @@
+"""The processes of a loader: started, watched, and replaced where they die."""
+
+import atexit
+import multiprocessing.connection
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+from torch.utils.data import DataLoader
+
+from lmdb_file import DataError
+from lmdb_set import close_environments
+
+MOST_DEATHS = 3  # of worker processes, without a batch between them
+# How PyTorch's messages of them begin; the thread that pins memory may be the one to notice.
+DEATHS = ("DataLoader worker", "Pin memory thread")
+# What receiving a batch raises where its sender is being killed, and is not yet seen to be dead.
+CUT_OFF = (ConnectionError, EOFError)
+# And where it was killed in the midst of a message, an OSError of no kind of its own.
+HALF_A_MESSAGE = "got end of file during message"
+
+Batch = TypeVar("Batch")
+_WORKERS: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+
+
+def start_worker(_worker: int) -> None:
+    """Set a worker process up."""
+    # Signals often go to all processes at once, and are the main one's to handle: it ends its
+    # workers, who end by themselves where it is gone. OpenCV's threads would fight for the cores.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+
+
+def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
+    """Iterate a loader such that the death of a worker raises when a batch is asked for only.
+
+    PyTorch's signal handler raises in whatever the process is doing then, mostly in a step. Without
+    it, a loader that waits for a dead worker notices within seconds: by itself, or, where it would
+    wait for the rest of a message, by what `_cut_off_at_death` does.
+    """
+    handles = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if handles else None
+    if getattr(before, "__module__", "").startswith("torch."):  # since another loader's iteration
+        before = signal.SIG_DFL
+    others = set(multiprocessing.active_children())
+    batches = iter(loader)
+    workers = set(multiprocessing.active_children()) - others
+    _WORKERS.update(workers)
+    if before is not None:
+        signal.signal(signal.SIGCHLD, before)
+    if workers:
+        results = batches._worker_result_queue._writer
+        threading.Thread(target=_cut_off_at_death, args=(workers, results), daemon=True).start()
+    return batches
+
+
+def _cut_off_at_death(workers: Iterable[BaseProcess], results: Connection) -> None:
+    """When a worker has died, end the others, and the pipe that they all send their batches by.
+
+    Killed in the midst of a message, it leaves the reader waiting for the rest, and the others for
+    the lock on the pipe, for ever: only the pipe's end tells the reader, and comes when nobody can
+    write into it any more. A loader does not go on without one of its workers anyway.
+    """
+    if _all_end_well(workers):
+        return
+    for worker in workers:
+        worker.kill()
+    # Not closed: the loader may still write into it, while it ends.
+    with Path(os.devnull).open("wb") as nowhere, suppress(OSError):  # no pipe any more: it ended
+        os.dup2(nowhere.fileno(), results.fileno())
+
+
+def _all_end_well(workers: Iterable[BaseProcess]) -> bool:
+    """Wait for the end of all workers, or for the first that did not end by itself."""
+    running = {worker.sentinel: worker for worker in workers}
+    while running:
+        for sentinel in multiprocessing.connection.wait(list(running)):
+            worker = running.pop(sentinel)
+            worker.join()
+            if worker.exitcode != 0:
+                return False
+    return True
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Workers of iterators that are there to the end: Python sends them SIGTERM and then waits.
+
+    As `start_worker` leaves that signal to this process, it would wait for ever.
+    """
+    for worker in _WORKERS:
+        worker.kill()
+
+
+def tells_of_death(error: Exception) -> bool:
+    """Whether an error of a loader is a worker's death, not an error raised in a living worker."""
+    if isinstance(error, CUT_OFF):
+        return not str(error).startswith("Caught ")  # how PyTorch passes on what a worker raised
+    return str(error).startswith((*DEATHS, HALF_A_MESSAGE))
+
+
+def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
+    """The batches of a training loader; where a worker process dies, others go on from there.
+
+    Args:
+        loader: of `training_loader`, not iterated yet.
+        say: told of each death.
+
+    Raises:
+        DataError: workers die again and again before they give a batch.
+
+    """
+    taken = deaths = 0
+    while True:
+        loader.batch_sampler.first_batch = taken
+        close_environments()  # what a validation has opened must not cross the fork
+        try:
+            for batch in start_loading(loader):
+                taken, deaths = taken + 1, 0
+                yield batch
+        except (RuntimeError, OSError, EOFError) as error:
+            if not (loader.num_workers and tells_of_death(error)):
+                raise
+            deaths += 1
+            cause = str(error).partition("\n")[0] or type(error).__name__
+            if deaths > MOST_DEATHS:
+                raise DataError(
+                    f"Processes that load data died {deaths} times in a row ({cause}), most likely "
+                    "for want of memory: lower --workers, or look at the system's log."
+                ) from None
+            say(f"warning: a process that loads data died ({cause}); starting others")
