@@ -3,15 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.registry import PRESETS, preset_config
 from text import CHARSET_PRESETS
+from whole_file import whole_file
 
 ARCHITECTURE = "MgpstrForSceneTextRecognition"
 # Name there -> name here; the rest is the same.
@@ -94,7 +96,10 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 
 def export_hugging_face(model: nn.Module, folder: Path) -> None:
-    """Write a folder that transformers' own class loads and computes the same logits with.
+    """Write a folder that transformers' own classes load, and read the same words with.
+
+    For models whose input its image processor can't make (padded or grey images), the folder has no
+    processor, only the model.
 
     Raises:
         ValueError: a model that transformers has no class for.
@@ -134,7 +139,9 @@ def export_hugging_face(model: nn.Module, folder: Path) -> None:
         "characters": config.characters,
         "keep_ratio": config.keep_ratio,
     }
-    (folder / "config.json").write_text(json.dumps(theirs, indent=2) + "\n", encoding="utf-8")
+    _write_json(folder / "config.json", theirs)
+    if not config.keep_ratio and config.channels == 3:
+        _write_processor(config, folder)
     back = {ours: name for name, ours in _PREFIXES.items() if ours}
     weights = {}
     for name, value in model.state_dict().items():
@@ -147,7 +154,9 @@ def export_hugging_face(model: nn.Module, folder: Path) -> None:
         else:
             target = _rename(name, back)
         weights[target] = value.detach().contiguous().cpu()
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    # Not by the package's own function, whose files nobody else may read.
+    with whole_file(folder / "model.safetensors") as file:
+        file.write(save(weights, metadata={"format": "pt"}))
 
 
 def _rename(name: str, prefixes: Mapping[str, str]) -> str:
@@ -155,3 +164,30 @@ def _rename(name: str, prefixes: Mapping[str, str]) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
+
+
+def _write_processor(config: ModelConfig, folder: Path) -> None:
+    """The files of a `MgpstrProcessor`: how images are made input, and which characters there are.
+
+    GPT-2's and BERT's tokenizers it gets from the hub, by names of its own.
+    """
+    size = {"height": config.image_height, "width": config.image_width}
+    images = {
+        "processor_class": "MgpstrProcessor",
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": size,
+        "resample": 3,  # bicubic
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": False,
+    }
+    tokens = ["[GO]", "[s]", *config.characters]
+    names = {"processor_class": "MgpstrProcessor", "tokenizer_class": "MgpstrTokenizer"}
+    _write_json(folder / "preprocessor_config.json", images)
+    _write_json(folder / "tokenizer_config.json", names)
+    _write_json(folder / "vocab.json", {token: number for number, token in enumerate(tokens)})
+
+
+def _write_json(file: Path, contents: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")

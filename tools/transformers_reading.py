@@ -1,7 +1,6 @@
 """The process of `bench_read.py` that reads with transformers; it imports no model of ours."""
 
 import io
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +16,6 @@ from transformers import (
     GPT2TokenizerFast,
     MgpstrForSceneTextRecognition,
     MgpstrProcessor,
-    MgpstrTokenizer,
-    ViTImageProcessor,
 )
 
 from tools.bench_process import DTYPES
@@ -48,15 +45,12 @@ def their_reading(
     sizes = [len(tokenizer) for tokenizer in tokenizers.values()]
     if sizes != [50257, 30522]:  # without its files it makes an empty one, and says nothing
         raise RuntimeError(f"transformers made tokenizers of {sizes} entries of those in assets/.")
-    AutoTokenizer.from_pretrained = tokenizers.__getitem__
-    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=dtype).eval().to(device)
-    characters = ["[GO]", "[s]", *model.config.characters]
-    vocabulary = weights / "vocab.json"
-    vocabulary.write_text(json.dumps({c: i for i, c in enumerate(characters)}), encoding="utf-8")
-    processor = MgpstrProcessor(
-        ViTImageProcessor(size={"height": 32, "width": 128}, resample=3, do_normalize=False),
-        MgpstrTokenizer(str(vocabulary)),
+    find = AutoTokenizer.from_pretrained
+    AutoTokenizer.from_pretrained = lambda name, *more, **options: (
+        tokenizers.get(name) or find(name, *more, **options)
     )
+    model = MgpstrForSceneTextRecognition.from_pretrained(weights, dtype=dtype).eval().to(device)
+    processor = MgpstrProcessor.from_pretrained(weights)
 
     def read(jpegs: list[bytes]) -> list[str]:
         images = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs]

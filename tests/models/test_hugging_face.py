@@ -1,15 +1,20 @@
 """Exchange with transformers' MgpstrForSceneTextRecognition."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from models import create_model
 from models.checkpoint import CheckpointError, load_checkpoint, load_model
 from models.hugging_face import export_hugging_face
+from preprocessing import preprocess
+from text import CHARSET_PRESETS
 
+DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"
 TINY = "mgp_str_tiny_patch4_3_32_128"
 
 
@@ -25,6 +30,40 @@ def test_transformers_computes_the_same_from_our_export(tmp_path):
         char, bpe, wp = theirs(pixel_values=images).logits
     for name, logits in (("char", char), ("bpe", bpe), ("wp", wp)):
         torch.testing.assert_close(getattr(own, name), logits, atol=1e-4, rtol=0)
+
+
+def test_the_processor_of_our_export_makes_the_same_input(tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("sentencepiece")
+    characters = "".join(reversed(CHARSET_PRESETS["94"]))
+    model = create_model(TINY, characters=characters, image_width=96)
+    export_hugging_face(model, tmp_path)
+    # The constructor asks the hub for these, which is out of reach, and not needed for the input.
+    find = transformers.AutoTokenizer.from_pretrained
+    elsewhere = ("openai-community/gpt2", "google-bert/bert-base-uncased")
+    monkeypatch.setattr(
+        transformers.AutoTokenizer,
+        "from_pretrained",
+        lambda name, *more, **own: None if name in elsewhere else find(name, *more, **own),
+    )
+    processor = transformers.MgpstrProcessor.from_pretrained(tmp_path)
+    for file in sorted(DEMO_IMAGES.glob("*.jpg")):
+        image = Image.open(file).convert("RGB")
+        theirs = processor(images=image, return_tensors="pt").pixel_values
+        ours = torch.from_numpy(preprocess(image, 32, 96)).float() / 255
+        # Its bicubic filter rounds otherwise.
+        assert (theirs[0] - ours).abs().mean() < 0.5 / 255
+        torch.testing.assert_close(theirs[0], ours, atol=6 / 255, rtol=0)
+    ids = [[model.config.characters.index(c) + 2 for c in "Ab1!"]]
+    assert processor.char_decode(torch.tensor(ids)) == ["Ab1!"]
+
+
+@pytest.mark.parametrize("changes", [{"channels": 1}, {"keep_ratio": True}])
+def test_input_that_its_processor_cannot_make_has_none(tmp_path, changes):
+    model = create_model(TINY, **changes)
+    export_hugging_face(model, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert load_model(tmp_path).config == model.config
 
 
 def test_our_export_comes_back_the_same(tmp_path):
