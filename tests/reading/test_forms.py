@@ -17,6 +17,7 @@ import reading.weights
 from models import create_model
 from models.checkpoint import CheckpointError, load_model, save_checkpoint
 from models.hugging_face import export_hugging_face
+from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
 from reading import Reader
 
@@ -147,7 +148,8 @@ os.chdir("/")
 reader = torch.hub.load(sys.argv[1], "reader", sys.argv[2], source="local", device="cpu")
 assert not any(os.path.realpath(p) == sys.argv[1] for p in sys.path)
 reading = reader(sys.argv[3])
-reader(sys.argv[3], attention=True)
+if sys.argv[2].endswith(".pth"):
+    reader(sys.argv[3], attention=True)
 files = {name: str(getattr(module, "__file__", "")) for name, module in sys.modules.items()}
 places = [sys.argv[1] + "/{}.py", sys.argv[1] + "/{}/__init__.py"]
 own = {name for name, file in files.items() if file in [place.format(name) for place in places]}
@@ -177,16 +179,21 @@ def in_a_process(code: str, *arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_torch_hub_loads_from_a_clone(tmp_path):
+def save_checkpoint_at(model, path) -> None:
+    save_checkpoint(path, model)
+
+
+@pytest.mark.parametrize(("save", "name"), [(save_checkpoint_at, "m.pth"), (export_onnx, "m.onnx")])
+def test_torch_hub_loads_from_a_clone(tmp_path, save, name):
     torch.manual_seed(0)
     model = create_model("acds_str_tiny").eval()
-    save_checkpoint(tmp_path / "m.pth", model)
+    save(model, tmp_path / name)
     image = DEMO_IMAGES / "night.jpg"
-    done = in_a_process(HUB, ROOT, tmp_path / "m.pth", image)
+    done = in_a_process(HUB, ROOT, tmp_path / name, image)
     assert done.returncode == 0, done.stderr
     *_, own, text = done.stdout.splitlines()
     assert text == Reader(model, device="cpu")(image).text
     # Each of them would be hidden by another project's of that name.
     assert set(own.split()) <= set(load_hubconf()._OWN)
-    done = in_a_process(COLLISION, ROOT, tmp_path / "m.pth")
+    done = in_a_process(COLLISION, ROOT, tmp_path / name)
     assert "Another project's module `models`" in done.stderr

@@ -1,5 +1,6 @@
 """The HTML page, in headless Chromium."""
 
+import itertools
 import json
 import re
 
@@ -15,7 +16,7 @@ from models import config_codecs, create_model
 from reading import Reader
 from scoring.comparison import compare
 from scoring.evaluation_sets import Contents
-from scoring.gallery import gallery
+from scoring.gallery import Gallery, gallery
 from scoring.page import page
 from scoring.summary import summarize
 from text import Charset
@@ -164,6 +165,68 @@ def test_tables_are_sorted_by_a_click(opened):
     assert most_first == sorted(most_first, reverse=True) and len(set(most_first)) > 1
     opened.run("document.querySelectorAll('#comparison thead .sort')[2].click()")
     assert [int(t) for t in texts(opened, column)] == most_first[::-1]
+
+
+@pytest.fixture
+def many(parts, tmp_path, browser):
+    """A page of 70 misread words with core areas, and its items."""
+    (summary, *_), (first, *_) = parts
+    items = [
+        item
+        | {"record": number, "distance": number % 7, "confidence": (number * 37 % 70) / 70}
+        | {"coreArea": item["readings"][0]["maps"][0]}
+        for number, item in enumerate(itertools.islice(itertools.cycle(first.items), 70))
+    ]
+    file = tmp_path / "report.html"
+    shown = Gallery(summary.path, len(items), items)
+    contents = [Contents("SVT", "<p>", 8, "0" * 64, 8, {})]
+    ranked = {summary.path: summary.scores}
+    file.write_text(page([summary], contents, [], ranked, [shown], {}), encoding="utf-8")
+    with browser.Browser(tmp_path / "profile") as one:
+        one.open(file.as_uri())
+        yield one, items
+
+
+def test_many_words_come_in_every_order_and_some_at_a_time(many):
+    opened, items = many
+    keys = {
+        "confidence": lambda item: -item["confidence"],
+        "unsure": lambda item: item["confidence"],
+        "distance": lambda item: -item["distance"],
+        "near": lambda item: item["distance"],
+        "length": lambda item: -len(item["truth"]),
+        "set": lambda item: (item["set"], item["record"]),
+    }
+    assert opened.run("[...document.getElementById('order').options].map(o => o.value)") == [*keys]
+    for name, key in keys.items():
+        opened.run(
+            f"document.getElementById('order').value = '{name}';"
+            "document.getElementById('order').dispatchEvent(new Event('change'))"
+        )
+        more = "document.getElementById('more')"
+        assert len(texts(opened, ".item")) == 60 and not opened.run(f"{more}.hidden")
+        opened.run(f"{more}.click()")
+        assert len(texts(opened, ".item")) == 70 and opened.run(f"{more}.hidden")
+        # Each says its set and record, and its distance.
+        places = [re.search(r"^(.*) · record (\d+)", t) for t in texts(opened, ".item .where")]
+        by_place = {(item["set"], item["record"]): item for item in items}
+        found = [key(by_place[place[1], int(place[2])]) for place in places]
+        assert found == sorted(found), name
+
+
+def test_core_areas_are_drawn_over_the_image(many):
+    opened, _ = many
+    pixels = (
+        "(() => { const c = document.querySelector('.item canvas');"
+        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.join() })()"
+    )
+    before = opened.run(pixels)
+    button = (
+        "[...document.querySelectorAll('.item:first-child button')]"
+        ".find(b => b.textContent === 'core areas')"
+    )
+    opened.run(f"{button}.click()")
+    assert opened.run(pixels) != before
 
 
 @pytest.mark.parametrize("width", [360, 1280])

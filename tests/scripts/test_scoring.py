@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -72,6 +73,32 @@ def test_every_output_says_the_same(outputs):
             assert float(row["accuracy"]) == one["accuracy"]["fused"]
             assert float(row["one_minus_ned"]) == one["measures"]["fused"]["one_minus_ned"]
     assert {c["column"] for c in contents["comparisons"]} == {"char", "fused"}
+
+
+def test_a_folder_of_checkpoints_is_ranked_on_other_sets(run, tmp_path, make_lmdb, encode_image):
+    for name in ("OST/weak", "OST/heavy", "WordArt"):
+        make_lmdb(tmp_path / "sets" / name, [(encode_image("Ab"), "Ab!"), (encode_image("c"), "c")])
+    (tmp_path / "runs").mkdir()
+    for number in (2, 4, 6, 8):
+        model = create_model("mgp_str_mini_stem8x8_3_32_128")
+        save_checkpoint(tmp_path / f"runs/iter_{number}.pth", model)
+    done = run(
+        f"python3 test_final.py --eval_data {tmp_path}/sets --benchmark_all_eval --device cpu "
+        f"--workers 0 --model_dir {tmp_path}/runs --range 3-6 --protocol 62 "
+        f"--json {tmp_path}/scores.json --results {tmp_path}/results"
+    )
+    contents = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    tested = [f"{tmp_path}/runs/iter_{number}.pth" for number in (4, 6)]
+    assert sorted(contents["checkpoints"]) == tested
+    protocols = [found.get("protocol") for found in contents["checkpoints"].values()]
+    assert "62" in protocols  # the best one is told of in full
+    assert "scored on 62 (case counts, characters outside it removed" in done.stdout
+    for found in contents["checkpoints"].values():
+        images = {one["name"]: one["images"] for one in found["sets"]}
+        assert images == {"OST/weak": 2, "OST/heavy": 2, "WordArt": 2}
+        assert [(total["name"], total["images"]) for total in found["totals"]] == [("OST", 4)]
+    ranked = re.findall(r"^\| (\S+\.pth) +\| +6 \|", done.stdout, re.MULTILINE)
+    assert sorted(ranked) == tested
 
 
 def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
