@@ -29,23 +29,27 @@ def checkpoint(tmp_path_factory) -> Path:
     return path
 
 
-def started(*arguments: object) -> subprocess.Popen:
+def started(*arguments: object, place: Path = ROOT, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "demo.py", "--web", *map(str, arguments)],
-        cwd=ROOT,
+        [sys.executable, ROOT / "demo.py", "--web", *map(str, arguments)],
+        cwd=place,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
     )
+
+
+def port_of(process: subprocess.Popen) -> int:
+    line = process.stdout.readline()
+    assert line.startswith(f"reading at http://{ADDRESS}:"), process.stderr.read()
+    return int(line.split(":")[2].split("/")[0])
 
 
 def test_it_serves_this_computer_alone_and_ends_with_ctrl_c(checkpoint, words):
     process = started("--model_dir", checkpoint, "--port", 0)
     try:
-        line = process.stdout.readline()
-        assert line.startswith(f"reading at http://{ADDRESS}:"), process.stderr.read()
-        port = int(line.split(":")[2].split("/")[0])
+        port = port_of(process)
         connection = http.client.HTTPConnection(ADDRESS, port, timeout=60)
         connection.request("POST", "/readings", words[0].read_bytes())
         assert connection.getresponse().status == 200
@@ -56,6 +60,29 @@ def test_it_serves_this_computer_alone_and_ends_with_ctrl_c(checkpoint, words):
     finally:
         process.kill()
     assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+def test_it_keeps_nothing(checkpoint, words, tmp_path):
+    """Not where temporary files go, not at home, not in the folder that it was started from."""
+    place = {name: str(tmp_path) for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME")}
+    process = started("--model_dir", checkpoint, "--port", 0, place=tmp_path, **place)
+    try:
+        port = port_of(process)
+        connection = http.client.HTTPConnection(ADDRESS, port, timeout=60)
+        for word in words:
+            # Padded to what would not be held in memory by those who keep large uploads on disk.
+            connection.request("POST", "/readings", word.read_bytes() + b"\0" * 2**22)
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+        files = Path(f"/proc/{process.pid}/fd")
+        if files.is_dir():  # Linux
+            held = [str(one.readlink()) for one in files.iterdir() if one.is_symlink()]
+            assert not [one for one in held if one.endswith("(deleted)") and "/memfd" not in one]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_taken_port_gets_a_sentence(checkpoint):
