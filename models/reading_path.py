@@ -65,6 +65,8 @@ def reading_path(
         path.compile_encoder()
     else:
         pack_blocks(path)
+    if use_up:
+        leave_file(path)
     return path
 
 
@@ -176,6 +178,17 @@ class MgpReadingPath(ReadingPath):
         return self.encoder.encode(images.to(self.dtype))
 
 
+def leave_file(path: nn.Module) -> None:
+    """Copy what a path still shares with the weights it was made of.
+
+    Those of a safetensors file are mapped from it, all of them as long as one is used; most were
+    cast or packed, and are there twice.
+    """
+    for parameter in path.parameters():
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
 def choose_attention(model: TokenTransformer, compiled: bool) -> None:
     """The fused kernel; on CPUs in bf16, products take a third of its time."""
     products = not model.pos_embed.is_cuda and model.pos_embed.dtype == torch.bfloat16
@@ -192,7 +205,7 @@ def cast_copy(
     Args:
         module: what is copied.
         dtype: of the copy.
-        use_up: empty each parameter of the module as it is copied.
+        use_up: empty each parameter of the module as it is copied; buffers are not shared.
         without: names of children in whose place the copy has None.
 
     """
@@ -205,7 +218,7 @@ def cast_copy(
                 parameter.data = parameter.new_empty(0)
     for name, buffer in module.named_buffers():
         if name.split(".")[0] not in without and buffer.is_floating_point():
-            memo[id(buffer)] = buffer.to(dtype)
+            memo[id(buffer)] = buffer.to(dtype, copy=use_up)
     return copy.deepcopy(module, memo)
 
 
@@ -223,8 +236,7 @@ def a3_heads(
     for name in model.config.granularities:
         a3 = FoldedA3(getattr(model, f"{name}_tokenLearner")).to(dtype)
         classifier = cast_copy(model.classifier(name), dtype, use_up)
-        # In fp32 the weights are the model's own: a packed copy takes more memory than it is worth.
-        if dtype == torch.bfloat16 and can_be_packed(classifier.weight):
+        if can_be_packed(classifier.weight):
             classifier = PackedClasses(classifier)
         heads[name] = FoldedA3Head(a3, classifier, stop_ids[name])
     return heads

@@ -9,7 +9,13 @@ from models import create_model
 from models.reading_path import reading_path
 from modules.greedy import read_until_stop
 from modules.packed_block import PackedFeedForward
-from modules.packed_linear import Linear, PackedClasses, PackedLinear, can_be_packed
+from modules.packed_linear import (
+    AT_ONCE,
+    Linear,
+    PackedClasses,
+    PackedLinear,
+    can_be_packed,
+)
 from modules.transformer_block import FeedForward
 
 needs_packing = pytest.mark.skipif(
@@ -46,7 +52,7 @@ def test_a_layer_that_packs_learns_as_the_plain_one(shape):
 
 @needs_packing
 def test_classes_packed_in_parts_are_read_as_the_layer(monkeypatch):
-    monkeypatch.setattr(PackedClasses, "at_once", 30)
+    monkeypatch.setitem(AT_ONCE, torch.float32, 30)
     torch.manual_seed(0)
     head, features = nn.Linear(48, 80), 3 * torch.randn(20, 7, 48)
     packed = PackedClasses(head)
@@ -79,7 +85,8 @@ def test_the_reading_path_is_packed_and_the_model_is_not():
     model = create_model("mgp_str_mini_stem8x8_3_32_128").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     path = reading_path(model, dict.fromkeys(model.config.granularities, -1))
-    assert any(isinstance(module, PackedLinear) for module in path.modules())
+    kinds = {type(module) for module in path.modules()}
+    assert {PackedLinear, PackedClasses} <= kinds
     assert not any(isinstance(module, PackedLinear) for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     cast = reading_path(model, dict.fromkeys(model.config.granularities, -1), torch.bfloat16)

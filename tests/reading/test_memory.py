@@ -10,6 +10,8 @@ import torch
 
 from models import create_model
 from models.checkpoint import save_checkpoint
+from models.safetensors_file import save_safetensors
+from reading import Reader
 
 ROOT = Path(__file__).resolve().parents[2]
 STATUS = Path("/proc/self/status")
@@ -28,6 +30,17 @@ for file in files:
     peaks.append(peak_memory_mib())
 print(json.dumps(peaks[1] - peaks[0]))
 """
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="this system tells no mappings")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_reader_leaves_the_file_that_it_was_loaded_from(dtype, tmp_path):
+    file = tmp_path / "mapped.safetensors"
+    torch.manual_seed(0)
+    save_safetensors(file, create_model(MINI))
+    reader = Reader.load(file, "cpu", dtype=dtype)
+    assert file.name not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    assert reader(ROOT / "demo_imgs" / "night.jpg").text
 
 
 @pytest.mark.skipif(
