@@ -64,7 +64,7 @@ def export(options: Namespace) -> None:
     expected = plain(images)
     for name, target in targets.items():
         form = FORMS[name]
-        with staged(target) as place:
+        with staged(target, form.owned) as place:
             print(f"{form.name}: writing and checking ...", flush=True)
             form.write(model, place)
             found = Reader.load(place, "cpu", options.batch_size)(images)

@@ -6,10 +6,11 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +25,8 @@ MOST_DEATHS = 3  # of worker processes, without a batch between them
 DEATHS = ("DataLoader worker", "Pin memory thread")
 # What receiving a batch raises where its sender is being killed, and is not yet seen to be dead.
 CUT_OFF = (ConnectionError, EOFError)
-# And where it was killed in the midst of a message, an OSError of no kind of its own.
-HALF_A_MESSAGE = "got end of file during message"
+# Seconds after a death in which a loader that waits for a batch notices it, if it can.
+UNNOTICED = 10.0
 
 Batch = TypeVar("Batch")
 _WORKERS: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
@@ -51,44 +52,40 @@ def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
     before = signal.getsignal(signal.SIGCHLD) if handles else None
     if getattr(before, "__module__", "").startswith("torch."):  # since another loader's iteration
         before = signal.SIG_DFL
-    others = set(multiprocessing.active_children())
     batches = iter(loader)
-    workers = set(multiprocessing.active_children()) - others
+    workers = getattr(batches, "_workers", [])  # none where batches are loaded in this process
     _WORKERS.update(workers)
     if before is not None:
         signal.signal(signal.SIGCHLD, before)
-    if workers:
-        results = batches._worker_result_queue._writer
-        threading.Thread(target=_cut_off_at_death, args=(workers, results), daemon=True).start()
+    if workers and os.name == "posix":
+        pipe = batches._worker_result_queue._writer
+        watched = workers, batches._workers_done_event, pipe
+        threading.Thread(target=_cut_off_at_death, args=watched, daemon=True).start()
     return batches
 
 
-def _cut_off_at_death(workers: Iterable[BaseProcess], results: Connection) -> None:
+def _cut_off_at_death(workers: Sequence[BaseProcess], ending: Event, pipe: Connection) -> None:
     """When a worker has died, end the others, and the pipe that they all send their batches by.
 
     Killed in the midst of a message, it leaves the reader waiting for the rest, and the others for
     the lock on the pipe, for ever: only the pipe's end tells the reader, and comes when nobody can
-    write into it any more. A loader does not go on without one of its workers anyway.
+    write into it any more. Where the loader notices the death by itself, this does nothing; where
+    it is not asked meanwhile, a thread of PyTorch's that pins memory may say that it was cut off.
+
+    Args:
+        workers: all of a loader's, who live until it tells them to end.
+        ending: set when it does.
+        pipe: its writing end.
+
     """
-    if _all_end_well(workers):
+    multiprocessing.connection.wait([worker.sentinel for worker in workers])
+    if ending.wait(UNNOTICED):
         return
     for worker in workers:
         worker.kill()
     # Not closed: the loader may still write into it, while it ends.
     with Path(os.devnull).open("wb") as nowhere, suppress(OSError):  # no pipe any more: it ended
-        os.dup2(nowhere.fileno(), results.fileno())
-
-
-def _all_end_well(workers: Iterable[BaseProcess]) -> bool:
-    """Wait for the end of all workers, or for the first that did not end by itself."""
-    running = {worker.sentinel: worker for worker in workers}
-    while running:
-        for sentinel in multiprocessing.connection.wait(list(running)):
-            worker = running.pop(sentinel)
-            worker.join()
-            if worker.exitcode != 0:
-                return False
-    return True
+        os.dup2(nowhere.fileno(), pipe.fileno())
 
 
 @atexit.register
@@ -105,7 +102,7 @@ def tells_of_death(error: Exception) -> bool:
     """Whether an error of a loader is a worker's death, not an error raised in a living worker."""
     if isinstance(error, CUT_OFF):
         return not str(error).startswith("Caught ")  # how PyTorch passes on what a worker raised
-    return str(error).startswith((*DEATHS, HALF_A_MESSAGE))
+    return str(error).startswith(DEATHS)
 
 
 def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
@@ -127,7 +124,7 @@ def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterato
             for batch in start_loading(loader):
                 taken, deaths = taken + 1, 0
                 yield batch
-        except (RuntimeError, OSError, EOFError) as error:
+        except (RuntimeError, *CUT_OFF) as error:
             if not (loader.num_workers and tells_of_death(error)):
                 raise
             deaths += 1

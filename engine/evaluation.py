@@ -243,8 +243,10 @@ class Evaluator:
         totals = self.process.total(totals.to(self.process.device)).tolist()
         summed = dict(zip(counts, map(int, totals), strict=False))
         if summed["failed"]:
-            reason = str(failures[0]) if failures else "on another rank"
-            raise DataError(f"{records.path} can't be read: {reason.splitlines()[0]}")
+            reason = "on another rank"
+            if failures:
+                reason = str(failures[0]).partition("\n")[0] or type(failures[0]).__name__
+            raise DataError(f"{records.path} can't be read: {reason}")
         if self.keep_words:
             words = sorted(self.process.gathered(words), key=lambda word: word.record)
             lines = self.process.gathered(lines)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from models.hugging_face import export_hugging_face
+from models.hugging_face import PROCESSOR_FILES, export_hugging_face
 from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
 from reading import Reading
@@ -31,6 +31,7 @@ class Form:
         write: writes a model there.
         tolerance: of a confidence.
         fusion: compares what the form itself fuses, where it does, with readings of images.
+        owned: names in its folder that hold nothing else's.
 
     """
 
@@ -39,14 +40,20 @@ class Form:
     write: Callable[[nn.Module, Path], None]
     tolerance: float = TOLERANCE
     fusion: "Callable[[Path, Sequence[Reading]], Agreement] | None" = None
+    owned: Sequence[str] = ()
 
 
 @contextmanager
-def staged(target: Path) -> Iterator[Path]:
+def staged(target: Path, owned: Sequence[str] = ()) -> Iterator[Path]:
     """A place beside a target; what is written there takes the target's place at the end.
 
     A folder's files replace those of the same names in a folder that exists already. After a fault,
     nothing is left, and the target is what it was.
+
+    Args:
+        target: file or folder.
+        owned: names in the folder that are gone afterwards where they were not written.
+
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
@@ -54,6 +61,8 @@ def staged(target: Path) -> Iterator[Path]:
         yield place
         if place.is_dir():
             target.mkdir(exist_ok=True)
+            for name in owned:
+                (target / name).unlink(missing_ok=True)
             for file in place.iterdir():
                 file.replace(target / file.name)
         else:
@@ -126,7 +135,7 @@ def compare_graph_fusion(path: Path, expected: Sequence[Reading]) -> Agreement:
 # By the option of export.py.
 FORMS = {
     "onnx": Form("ONNX", ".onnx", export_onnx, fusion=compare_graph_fusion),
-    "hugging_face": Form("Hugging Face folder", "", export_hugging_face),
+    "hugging_face": Form("Hugging Face folder", "", export_hugging_face, owned=PROCESSOR_FILES),
     "safetensors": Form(
         "safetensors", ".safetensors", lambda model, path: save_safetensors(path, model)
     ),

@@ -69,7 +69,7 @@ class Plan:
 
 
 class Trainer:
-    """Trains a model on a loader's batches, whose dataset encodes the labels.
+    """Trains a model on a `training_loader`'s batches, whose labels are encoded.
 
     Args:
         model: a recognizer, on the process's device, not wrapped.

@@ -15,6 +15,7 @@ from models.registry import PRESETS, preset_config
 from text import CHARSET_PRESETS
 from whole_file import whole_file
 
+PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer_config.json", "vocab.json")
 ARCHITECTURE = "MgpstrForSceneTextRecognition"
 # Name there -> name here; the rest is the same.
 _PREFIXES = {
@@ -96,10 +97,10 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 
 def export_hugging_face(model: nn.Module, folder: Path) -> None:
-    """Write a folder that transformers' own classes load, and read the same words with.
+    """Write a folder that transformers' own class loads and computes the same logits with.
 
-    For models whose input its image processor can't make (padded or grey images), the folder has no
-    processor, only the model.
+    Its processor's files are there, too, but for models whose input that can't make: padded or grey
+    images.
 
     Raises:
         ValueError: a model that transformers has no class for.
@@ -184,9 +185,9 @@ def _write_processor(config: ModelConfig, folder: Path) -> None:
     }
     tokens = ["[GO]", "[s]", *config.characters]
     names = {"processor_class": "MgpstrProcessor", "tokenizer_class": "MgpstrTokenizer"}
-    _write_json(folder / "preprocessor_config.json", images)
-    _write_json(folder / "tokenizer_config.json", names)
-    _write_json(folder / "vocab.json", {token: number for number, token in enumerate(tokens)})
+    ids = {token: number for number, token in enumerate(tokens)}
+    for name, contents in zip(PROCESSOR_FILES, (images, names, ids), strict=True):
+        _write_json(folder / name, contents)
 
 
 def _write_json(file: Path, contents: Mapping[str, Any]) -> None:

@@ -41,7 +41,8 @@ def reading_path(
 
     Args:
         model: a recognizer in evaluation mode. It is not changed; the path may share its weights,
-            but for those that are folded, cast, or packed (see `modules.packed_block`).
+            but for those that are folded, cast, or packed, as those of blocks and wide heads are
+            on x86 CPUs.
         stop_ids: by granularity.
         dtype: of the path's weights, which are cast once: float32, or bfloat16 for speed.
         compiled: compile the encoder with torch.compile, at the first images: takes a minute or
@@ -200,12 +201,12 @@ def choose_attention(model: TokenTransformer, compiled: bool) -> None:
 def cast_copy(
     module: nn.Module, dtype: torch.dtype, use_up: bool, without: Sequence[str] = ()
 ) -> nn.Module:
-    """A copy of a module in a type; what has that type already is shared, not copied.
+    """A copy of a module in a type; parameters that have that type already are shared.
 
     Args:
         module: what is copied.
         dtype: of the copy.
-        use_up: empty each parameter of the module as it is copied; buffers are not shared.
+        use_up: empty each parameter of the module as it is copied; share no buffer.
         without: names of children in whose place the copy has None.
 
     """

@@ -49,7 +49,7 @@ from sources import RenderedSource, Source
 from synthetic import LEVELS, StreamSettings, find_faces
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
-from text import Charset
+from text import CHARSET_PRESETS, Charset, build_codecs
 
 BATCH = 100
 FORMAT = ImageFormat()
@@ -78,6 +78,7 @@ class Row:
 def our_stages(opened: LmdbSet) -> Iterator[dict[str, Work]]:
     """What training does with a batch of records, up to each stage."""
     source = Source("data", [opened])
+    codecs = build_codecs(CHARSET_PRESETS["36"], 25, ("char", "bpe", "wp"))
     plain = TrainingDataset([source], FORMAT, None)
     augmented = TrainingDataset([source], FORMAT, Augmenter(intact_probability=INTACT))
 
@@ -98,9 +99,9 @@ def our_stages(opened: LmdbSet) -> Iterator[dict[str, Work]]:
         "read": read,
         "decode": decode,
         "resize": resize,
-        UNAUGMENTED: lambda indices: collate(samples(plain, indices), FORMAT),
+        UNAUGMENTED: lambda indices: collate(samples(plain, indices), FORMAT, codecs=codecs),
         "randaug": partial(samples, augmented),
-        "collate": lambda indices: collate(samples(augmented, indices), FORMAT),
+        "collate": lambda indices: collate(samples(augmented, indices), FORMAT, codecs=codecs),
     }
     close_environments()  # LMDB refuses a file that is open already
 

@@ -26,7 +26,7 @@ from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from sampling import MixingSampler
 from sources import Selection, Source, open_sources
-from text import Charset
+from text import Charset, build_codecs
 
 SIZE = (60, 20)  # of the fixture's images
 
@@ -407,11 +407,15 @@ def test_the_image_does_not_depend_on_the_map(white_set):
         assert np.array_equal(dataset[(0, 0, epoch)].image, without[(0, 0, epoch)].image)
 
 
-def test_a_batch_in_pinned_memory_has_its_core_areas(boxed_lmdb, monkeypatch):
+def test_a_batch_in_pinned_memory_has_its_labels_and_core_areas(boxed_lmdb, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.clone())
-    batch = batch_of(samples_of(boxed_lmdb([("cat", boxes_of("cat"))])), 1)
+    dataset = samples_of(boxed_lmdb([("cat", boxes_of("cat"))]))
+    codecs = build_codecs("act", 25, ("char", "wp"))
+    batch = collate([dataset[(0, 0, 0)]], ImageFormat(), True, codecs)
     pinned = batch.pin_memory()
     assert pinned.texts == batch.texts
+    for name, ids in batch.ids.items():
+        assert torch.equal(ids, pinned.ids[name]) and ids is not pinned.ids[name]
     for name in ("images", "core_area", "has_core_area"):
         one, other = getattr(batch, name), getattr(pinned, name)
         assert torch.equal(one, other) and one is not other

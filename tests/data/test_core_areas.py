@@ -149,9 +149,9 @@ FAR = 1e6
     ],
 )
 def test_boxes_far_outside_are_cut_and_cost_nothing(numbers, covered, size):
-    started = time.perf_counter()
+    started = time.process_time()
     area = draw(*[box(*numbers)] * 100, size=size)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert (area == (100 if covered else 0)).all()
 
 

@@ -4,9 +4,11 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+import loader_processes
 from augmentation import Augmenter
 from dataset import (
     EvaluationDataset,
@@ -25,7 +28,7 @@ from dataset import (
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet
-from loader_processes import surviving_batches
+from loader_processes import start_loading, surviving_batches
 from sampling import MixingSampler
 from sources import Selection, Source, open_sources
 from text import Charset, build_codecs
@@ -220,20 +223,39 @@ def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
     assert len(said) == 2 and "a process that loads data died" in said[0]
 
 
-def _half_a_message(connection, message, write=os.write):
-    write(connection.fileno(), message[: len(message) // 2])
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 class CutsOff(Deadly):
     """Ends its process while it hands over the batch of a sample."""
 
     def die(self):
-        Connection._send = _half_a_message
+        whole = Connection._send
+
+        def half(connection, message):
+            if threading.current_thread().name == "QueueFeederThread":  # which sends batches
+                os.write(connection.fileno(), message[: len(message) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            whole(connection, message)
+
+        Connection._send = half
 
 
+@pytest.fixture
+def within_a_minute():
+    """Raises in whatever waits for ever."""
+
+    def late(*_):
+        raise TimeoutError("a minute is over")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("within_a_minute")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_in_the_midst_of_a_message(mixed_set, tmp_path, workers):
+def test_a_worker_that_dies_in_the_midst_of_a_message(mixed_set, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(loader_processes, "UNNOTICED", 0.5)
     source, said = Source("set", [mixed_set]), []
     lives = tmp_path / "lives"
     lives.mkdir()
@@ -248,6 +270,22 @@ def test_a_worker_that_dies_in_the_midst_of_a_message(mixed_set, tmp_path, worke
     for one, other in zip(undisturbed, some_batches(), strict=True):
         assert one.texts == other.texts and torch.equal(one.images, other.images)
     assert len(said) == 1 and "starting others" in said[0]
+
+
+def test_workers_that_have_done_their_work_are_not_cut_off(mixed_set, monkeypatch):
+    monkeypatch.setattr(loader_processes, "UNNOTICED", 0.5)
+    killed, watching = [], []
+    monkeypatch.setattr(BaseProcess, "kill", killed.append)
+    dataset = EvaluationDataset(mixed_set, ImageFormat(), mixed_set.numbers)
+    for _ in range(5):
+        batches = start_loading(evaluation_loader(dataset, 2, workers=2))
+        running = threading.enumerate()
+        watching += [t for t in running if t.name.endswith("(_cut_off_at_death)")]
+        assert len(list(batches)) == 5
+        del batches
+    for thread in watching:
+        thread.join()
+    assert len(watching) >= 5 and not killed
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import export
 from engine.exported_forms import FORMS, TOLERANCE, Agreement, compare, staged
 from models import create_model
 from models.checkpoint import load_model
+from models.hugging_face import PROCESSOR_FILES
 from models.safetensors_file import save_safetensors
 from reading import Reader, Reading
 from reading.onnx_recognition import OnnxRecognition
@@ -225,3 +226,15 @@ def test_accuracy_is_of_the_readable_images():
         Reading("", 0, "", error="e"),
     ]
     assert accuracy(readings, ["aBC", "y", "z"]) == 50
+
+
+def test_a_folder_loses_the_processor_of_the_model_before(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    for name in (*PROCESSOR_FILES, "config.json", "notes.txt"):
+        (target / name).write_text("old", encoding="utf-8")
+    with staged(target, FORMS["hugging_face"].owned) as place:
+        place.mkdir()
+        (place / "config.json").write_text("new", encoding="utf-8")
+    left = {file.name: file.read_text(encoding="utf-8") for file in target.iterdir()}
+    assert left == {"config.json": "new", "notes.txt": "old"}
