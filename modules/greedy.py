@@ -12,6 +12,8 @@ from modules.packed_linear import PackedClasses
 # Logits at a time. On a CPU 1 MiB in fp32: maximum and sum find them in its cache.
 CPU_LOGITS = 2**18
 CUDA_LOGITS = 2**26
+# Of packed classes, whose parts have their size: it is the vectors that are then fewer.
+PACKED_LOGITS = 2**21
 # Positions of all rows that are read first. Most words stop within them.
 POSITIONS = 4
 LOG2_E = math.log2(math.e)
@@ -56,10 +58,15 @@ def read_until_stop(
 def most_probable(features: Tensor, head: nn.Linear | PackedClasses) -> tuple[Tensor, Tensor]:
     """Arg-max ids [P] of `head(features)` and their softmax probabilities, of features [P, D].
 
-    Logits are made for some classes at a time.
+    Logits are made for some classes at a time; of packed ones, for some vectors, too.
     """
     if isinstance(head, PackedClasses):
         classes, parts = head.at_once, head.parts
+        vectors = max(1, PACKED_LOGITS // classes)
+        if len(features) > vectors:
+            found = [most_probable(some, head) for some in features.split(vectors)]
+            ids, probabilities = zip(*found, strict=True)
+            return torch.cat(ids), torch.cat(probabilities)
     else:
         at_once = CUDA_LOGITS if features.is_cuda else CPU_LOGITS
         classes = max(1, at_once // max(1, len(features)))

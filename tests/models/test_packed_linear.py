@@ -7,6 +7,7 @@ from torch import nn
 
 from models import create_model
 from models.reading_path import reading_path
+from modules import greedy
 from modules.greedy import read_until_stop
 from modules.packed_block import PackedFeedForward
 from modules.packed_linear import (
@@ -51,7 +52,9 @@ def test_a_layer_that_packs_learns_as_the_plain_one(shape):
 
 
 @needs_packing
-def test_classes_packed_in_parts_are_read_as_the_layer(monkeypatch):
+@pytest.mark.parametrize("logits", [1, 7 * 30, 10**6])
+def test_classes_packed_in_parts_are_read_as_the_layer(monkeypatch, logits):
+    monkeypatch.setattr(greedy, "PACKED_LOGITS", logits)
     monkeypatch.setitem(AT_ONCE, torch.float32, 30)
     torch.manual_seed(0)
     head, features = nn.Linear(48, 80), 3 * torch.randn(20, 7, 48)
