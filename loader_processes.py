@@ -105,6 +105,11 @@ def tells_of_death(error: Exception) -> bool:
     return str(error).startswith(DEATHS)
 
 
+def cause_of(error: Exception) -> str:
+    """The first line of an error of a loader; its type, where it says nothing."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:
     """The batches of a training loader; where a worker process dies, others go on from there.
 
@@ -128,7 +133,7 @@ def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterato
             if not (loader.num_workers and tells_of_death(error)):
                 raise
             deaths += 1
-            cause = str(error).partition("\n")[0] or type(error).__name__
+            cause = cause_of(error)
             if deaths > MOST_DEATHS:
                 raise DataError(
                     f"Processes that load data died {deaths} times in a row ({cause}), most likely "

@@ -8,16 +8,10 @@ import lmdb
 import torch
 from torch import nn
 
-from dataset import (
-    Batch,
-    EvaluationDataset,
-    ImageFormat,
-    RecordSet,
-    evaluation_loader,
-)
+from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.distributed import Process
 from lmdb_file import DataError
-from loader_processes import start_loading
+from loader_processes import cause_of, start_loading
 from models import Outputs
 from progress import RunLog
 from text import CHARSET_PRESETS, Charset, Codec, fuse
@@ -243,9 +237,7 @@ class Evaluator:
         totals = self.process.total(totals.to(self.process.device)).tolist()
         summed = dict(zip(counts, map(int, totals), strict=False))
         if summed["failed"]:
-            reason = "on another rank"
-            if failures:
-                reason = str(failures[0]).partition("\n")[0] or type(failures[0]).__name__
+            reason = cause_of(failures[0]) if failures else "on another rank"
             raise DataError(f"{records.path} can't be read: {reason}")
         if self.keep_words:
             words = sorted(self.process.gathered(words), key=lambda word: word.record)

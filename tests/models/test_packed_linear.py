@@ -10,13 +10,7 @@ from models.reading_path import reading_path
 from modules import greedy
 from modules.greedy import read_until_stop
 from modules.packed_block import PackedFeedForward
-from modules.packed_linear import (
-    AT_ONCE,
-    Linear,
-    PackedClasses,
-    PackedLinear,
-    can_be_packed,
-)
+from modules.packed_linear import AT_ONCE, Linear, PackedClasses, PackedLinear, can_be_packed
 from modules.transformer_block import FeedForward
 
 needs_packing = pytest.mark.skipif(

@@ -121,39 +121,43 @@ def test_hostile_words_are_shown_as_text(opened):
     )
 
 
-def test_the_gallery_is_filtered_and_sorted(opened, parts):
-    def choose(name: str, value: str) -> None:
-        opened.run(
-            f"document.getElementById('{name}').value = {json.dumps(value)};"
-            f"document.getElementById('{name}').dispatchEvent(new Event('change'))"
-        )
+def choose(opened, name: str, value: str) -> None:
+    opened.run(
+        f"document.getElementById('{name}').value = {json.dumps(value)};"
+        f"document.getElementById('{name}').dispatchEvent(new Event('change'))"
+    )
 
+
+def test_the_gallery_is_filtered_and_sorted(opened, parts):
     items = parts[1][1].items
-    choose("checkpoint", "1")
-    choose("order", "length")
+    choose(opened, "checkpoint", "1")
+    choose(opened, "order", "length")
     lengths = [len(t) for t in texts(opened, ".item .truth")]
     assert lengths == sorted((len(i["truth"]) for i in items), reverse=True)
-    choose("set", "<i>mine</i>")
+    choose(opened, "set", "<i>mine</i>")
     assert len(texts(opened, ".item")) == sum(i["set"] == "<i>mine</i>" for i in items)
-    choose("kind", "beyond")
+    choose(opened, "kind", "beyond")
     assert set(texts(opened, ".item .truth")) <= {HOSTILE}
     for name in ("set", "kind"):
-        choose(name, "")
+        choose(opened, name, "")
     assert texts(opened, "#found") == [f"{len(items)} of {len(items)} shown here"]
 
 
+# Of the first word's picture.
+PIXELS = (
+    "(() => { const c = document.querySelector('.item canvas');"
+    "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.join() })()"
+)
+
+
 def test_attention_is_drawn_over_the_image(opened):
-    pixels = (
-        "(() => { const c = document.querySelector('.item canvas');"
-        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.join() })()"
-    )
-    before = opened.run(pixels)
+    before = opened.run(PIXELS)
     opened.run("document.querySelector('.item .piece').click()")
-    drawn = opened.run(pixels)
+    drawn = opened.run(PIXELS)
     assert drawn != before
     assert opened.run("document.querySelector('.item .piece').ariaPressed") == "true"
     opened.run("document.querySelector('.item').dispatchEvent(new Event('mouseleave'))")
-    assert opened.run(pixels) == before
+    assert opened.run(PIXELS) == before
 
 
 def test_tables_are_sorted_by_a_click(opened):
@@ -179,9 +183,7 @@ def many(parts, tmp_path, browser):
     ]
     file = tmp_path / "report.html"
     shown = Gallery(summary.path, len(items), items)
-    contents = [Contents("SVT", "<p>", 8, "0" * 64, 8, {})]
-    ranked = {summary.path: summary.scores}
-    file.write_text(page([summary], contents, [], ranked, [shown], {}), encoding="utf-8")
+    file.write_text(rendered(([summary], [shown]), chosen=1), encoding="utf-8")
     with browser.Browser(tmp_path / "profile") as one:
         one.open(file.as_uri())
         yield one, items
@@ -199,15 +201,11 @@ def test_many_words_come_in_every_order_and_some_at_a_time(many):
     }
     assert opened.run("[...document.getElementById('order').options].map(o => o.value)") == [*keys]
     for name, key in keys.items():
-        opened.run(
-            f"document.getElementById('order').value = '{name}';"
-            "document.getElementById('order').dispatchEvent(new Event('change'))"
-        )
+        choose(opened, "order", name)
         more = "document.getElementById('more')"
         assert len(texts(opened, ".item")) == 60 and not opened.run(f"{more}.hidden")
         opened.run(f"{more}.click()")
         assert len(texts(opened, ".item")) == 70 and opened.run(f"{more}.hidden")
-        # Each says its set and record, and its distance.
         places = [re.search(r"^(.*) · record (\d+)", t) for t in texts(opened, ".item .where")]
         by_place = {(item["set"], item["record"]): item for item in items}
         found = [key(by_place[place[1], int(place[2])]) for place in places]
@@ -216,17 +214,13 @@ def test_many_words_come_in_every_order_and_some_at_a_time(many):
 
 def test_core_areas_are_drawn_over_the_image(many):
     opened, _ = many
-    pixels = (
-        "(() => { const c = document.querySelector('.item canvas');"
-        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.join() })()"
-    )
-    before = opened.run(pixels)
+    before = opened.run(PIXELS)
     button = (
         "[...document.querySelectorAll('.item:first-child button')]"
         ".find(b => b.textContent === 'core areas')"
     )
     opened.run(f"{button}.click()")
-    assert opened.run(pixels) != before
+    assert opened.run(PIXELS) != before
 
 
 @pytest.mark.parametrize("width", [360, 1280])
