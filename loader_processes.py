@@ -17,6 +17,7 @@ from typing import TypeVar
 import cv2
 from torch.utils.data import DataLoader
 
+from error_cause import cause_of
 from lmdb_file import DataError
 from lmdb_set import close_environments
 
@@ -103,11 +104,6 @@ def tells_of_death(error: Exception) -> bool:
     if isinstance(error, CUT_OFF):
         return not str(error).startswith("Caught ")  # how PyTorch passes on what a worker raised
     return str(error).startswith(DEATHS)
-
-
-def cause_of(error: Exception) -> str:
-    """The first line of an error of a loader; its type, where it says nothing."""
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterator[Batch]:

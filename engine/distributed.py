@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from error_cause import cause_of
+
 
 class LaunchError(RuntimeError):
     """Processes, devices and options that don't go together."""
@@ -142,7 +144,7 @@ def _is_of_communication(error: RuntimeError) -> bool:
 
 
 def _lost(error: RuntimeError, rank: int, minutes: float) -> LostProcessError:
-    reason = str(error).splitlines()[0]
+    reason = cause_of(error)
     return LostProcessError(
         f"Process {rank} lost another one ({reason}). It ended, which its own message above tells "
         f"the reason of, or it did not answer for {minutes:g} minutes (--timeout). Start all again "

@@ -10,8 +10,9 @@ from torch import nn
 
 from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.distributed import Process
+from error_cause import cause_of
 from lmdb_file import DataError
-from loader_processes import cause_of, start_loading
+from loader_processes import start_loading
 from models import Outputs
 from progress import RunLog
 from text import CHARSET_PRESETS, Charset, Codec, fuse

@@ -27,6 +27,7 @@ from engine.step import AMP_TYPES, Part, Stepper, StepResult
 from engine.stopping import StopRequest
 from engine.validation import Validation
 from engine.weight_average import WeightAverage
+from error_cause import cause_of
 from lmdb_file import DataError
 from loader_processes import surviving_batches
 from progress import Progress, RunLog
@@ -207,7 +208,7 @@ class Trainer:
         try:
             result = self._step(parts, stop)
         except torch.OutOfMemoryError as error:
-            reason = str(error).splitlines()[0]
+            reason = cause_of(error)
         else:
             if self._average is not None and not result.skipped:
                 self._average.update(self.model)

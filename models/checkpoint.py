@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from error_cause import cause_of
 from models.checkpoint_error import CheckpointError
 from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
@@ -226,7 +227,7 @@ def _read(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # of odd files, which are refused in words below
             contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        reason = cause_of(error)
         raise CheckpointError(
             f"{path} is not read: it holds more than tensors and plain values, which could run "
             f"code, or it is damaged ({reason})."
@@ -234,7 +235,7 @@ def _read(path: Path) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # on random bytes the reader raises nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = cause_of(error)
         raise CheckpointError(
             f"{path} is no checkpoint, or a damaged one ({path.stat().st_size:,} bytes): {reason}"
         ) from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from error_cause import cause_of
 from models.checkpoint_error import CheckpointError
 from models.metadata import from_metadata
 from models.onnx_form import (
@@ -60,7 +61,7 @@ class OnnxRecognition:
             )
         except Exception as error:  # the library raises many that have no class in common
             raise CheckpointError(
-                f"{self.path} is no ONNX file, or a damaged one: {str(error).splitlines()[0]}"
+                f"{self.path} is no ONNX file, or a damaged one: {cause_of(error)}"
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.config = from_metadata(metadata, FORM, self.path)
@@ -78,9 +79,7 @@ class OnnxRecognition:
         try:
             computed = self._session.run(wanted, {INPUT: pixels})
         except Exception as error:  # as above
-            raise CheckpointError(
-                f"{self.path} can't be computed: {str(error).splitlines()[0]}"
-            ) from None
+            raise CheckpointError(f"{self.path} can't be computed: {cause_of(error)}") from None
         values = dict(zip(wanted, computed, strict=True))
         ids = {g: values[ids_name(g)] for g in names}
         probabilities = {g: values[probabilities_name(g)] for g in names}
