@@ -11,7 +11,17 @@ from pathlib import Path
 dependencies = ["numpy", "PIL", "safetensors", "tokenizers", "torch"]
 
 _ROOT = Path(__file__).resolve().parent
-_OWN = ("models", "modules", "text", "preprocessing", "whole_file", "freed_memory", "reading")
+_OWN = (
+    "models",
+    "modules",
+    "text",
+    "preprocessing",
+    "whole_file",
+    "freed_memory",
+    "error_cause",
+    "no_gpu",
+    "reading",
+)
 # torch.hub takes this folder off the path when it is done: what is imported later than the rest,
 # only when a model needs it, is imported now.
 _LATE = ("models.checkpoint", "reading.torch_recognition")

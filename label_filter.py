@@ -6,6 +6,16 @@ from dataclasses import dataclass, field
 from text import Charset
 
 EXAMPLES = 3
+NOTHING_IN_CHARSET = "no character of the charset in it"
+TOO_LONG = "longer than"  # so many characters
+ALTERED = "characters outside the charset removed"
+_ANOTHER_CHARSET = "train with another --character (tools/check_data.py lists those in the labels)"
+# By what stands in a reason.
+CURES = {
+    NOTHING_IN_CHARSET: _ANOTHER_CHARSET,
+    ALTERED: _ANOTHER_CHARSET,
+    TOO_LONG: "train with a larger --batch_max_length",
+}
 
 
 @dataclass
@@ -21,8 +31,6 @@ class FilterReport:
     altered: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
 
-    ALTERED = "characters outside the charset removed"
-
     def drop(self, reason: str, example: str) -> None:
         """Count a record that is not used."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
@@ -36,7 +44,7 @@ class FilterReport:
     def alter(self, label: str, text: str) -> None:
         """Count a label that lost characters."""
         self.altered += 1
-        self._example(self.ALTERED, f"{label!r} -> {text!r}")
+        self._example(ALTERED, f"{label!r} -> {text!r}")
 
     def _example(self, reason: str, example: str) -> None:
         keep_example(self.examples, reason, example)
@@ -46,8 +54,10 @@ class FilterReport:
         boxes = "" if self.with_boxes is None else f" ({self.with_boxes:,} with character boxes)"
         first = f"{self.kept:,} records kept{boxes}, {sum(counts.values()):,} dropped"
         if self.altered:
-            counts[self.ALTERED] = self.altered
-        return "\n".join([first, *reason_lines(counts, self.examples)])
+            counts[ALTERED] = self.altered
+        cures = {cure for reason in counts for part, cure in CURES.items() if part in reason}
+        last = [f"  to keep more: {'; '.join(sorted(cures))}"] if cures else []
+        return "\n".join([first, *reason_lines(counts, self.examples), *last])
 
 
 def keep_example(examples: dict[str, list[str]], reason: str, example: str) -> None:
@@ -100,8 +110,8 @@ class LabelFilter:
             self.trainable and self._exceeds(normalized)
         )
         if (self.filtering or self.trainable) and not normalized and not too_long:
-            return "no character of the charset in it"
-        return f"longer than {self.max_length} characters" if too_long else ""
+            return NOTHING_IN_CHARSET
+        return f"{TOO_LONG} {self.max_length} characters" if too_long else ""
 
     def _exceeds(self, label: str) -> bool:
         return self.max_length is not None and len(label) > self.max_length
@@ -109,9 +119,8 @@ class LabelFilter:
     def nothing_left(self, path: object, declared: int, report: FilterReport) -> str:
         """The message for a set of which nothing can be used."""
         limit = "" if self.max_length is None else f" and at most {self.max_length} characters"
+        scored = "" if self.trainable else "\n  to score them all the same: --data_filtering_off"
         return (
             f"Nothing is left of the {declared:,} records in {path}, with the charset "
-            f"{self.charset.name}{limit}:\n{report}\n"
-            "Check --character / --sensitive and --batch_max_length, or pass "
-            "--data_filtering_off."
+            f"{self.charset.name}{limit}:\n{report}{scored}"
         )

@@ -70,6 +70,8 @@ def open_environment(path: Path) -> lmdb.Environment:
         size = file.stat().st_size
     except OSError as error:  # a network folder that is gone, for one
         raise DataError(f"The LMDB {path} can't be reached: {error.strerror}.") from None
+    if not size:
+        raise DataError(f"The LMDB {path} has an empty data.mdb: copy or make it again.")
     try:
         environment = lmdb.open(
             str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=1024

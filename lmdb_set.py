@@ -238,6 +238,11 @@ def select_lmdbs(root: Path | str, name: str) -> list[Path]:
     root = Path(root)
     found = find_lmdbs(root)
     chosen = [p for p in found if name == "/" or name in p.relative_to(root).parts]
+    if not chosen and name == root.resolve().name:
+        raise DataError(
+            f"--select_data {name} looks for LMDBs below a folder {name!r} within {root}, which is "
+            f"{name!r} itself; give the folder around it, or --select_data / for all in it."
+        )
     if not chosen:
         there = sorted({part for p in found for part in p.relative_to(root).parts})
         raise DataError(

@@ -59,6 +59,9 @@ from synthetic import StreamSettings
 from text import Charset
 from utils import fail, get_args
 
+# Of optimizers that --lr's default, the reference's for Adadelta, is not for.
+USUAL_RATES = {"adam": 0.001, "adamw": 0.001, "sgd": 0.01}
+
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
     BatchTooLargeError,
@@ -105,9 +108,15 @@ def train(options: Namespace, process: Process) -> None:
             first = state.iteration if state else 0
             metrics = Metrics(folder, log, first, options.wandb, vars(options))
         say_setup(log, model, plan, process, sources, counts)
+        trained = {Path(path).resolve() for source in sources for path in source.describe()}
         for kind, sets in (("validation", validation_sets), ("evaluation", evaluation_sets)):
             for name, lmdb_set in sets.items():
                 log(f"{kind} {name}: {lmdb_set.report}")
+                if lmdb_set.path.resolve() in trained:
+                    log(
+                        f"warning: {kind} {name} is trained on, too ({lmdb_set.path}): its "
+                        "accuracy says nothing about words that are new to the model"
+                    )
 
         codecs = config_codecs(config)
         image_format = ImageFormat.of(config)
@@ -351,7 +360,12 @@ def say_setup(
     described = ", ".join(f"{k} {v}" for k, v in versions().items())
     log(f"{device_line(process.device)}; {described}")
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    log(f"{parameters:,} trainable parameters; matrix products: {plan.amp}")
+    config = model.config
+    colour = "colour" if config.channels == 3 else "grey (--rgb for colour)"
+    log(
+        f"{parameters:,} trainable parameters; matrix products: {plan.amp}; input "
+        f"{config.image_height}x{config.image_width}, {colour}"
+    )
     log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in plan.loss_weights.items() if w))
     shares = ", ".join(
         f"{s.name} {c} of {'an endless stream' if s.size is None else f'{s.size:,}'}"
@@ -362,9 +376,13 @@ def say_setup(
         f"{process.world_size} process(es), {sum(counts)} images each{batches}, "
         f"{sum(counts) * process.world_size * plan.accumulate} a step ({shares})"
     )
-    if plan.optimization.optimizer.startswith("adam") and plan.optimization.lr >= 0.1:
-        log(f"warning: --lr {plan.optimization.lr} is far too high for Adam; 0.001 is usual")
-    log(protocol_line(Charset(model.config.characters)))
+    optimizer, rate = plan.optimization.optimizer, plan.optimization.lr
+    if optimizer in USUAL_RATES and rate >= 100 * USUAL_RATES[optimizer]:
+        log(
+            f"warning: --lr {rate:g} is far too high for {optimizer}; "
+            f"{USUAL_RATES[optimizer]:g} is usual"
+        )
+    log(protocol_line(Charset(config.characters)))
     for source in sources:
         for path, report in source.describe().items():
             log(f"training {path}: {report}")

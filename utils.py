@@ -106,48 +106,57 @@ def _known_options(script: str) -> set[str]:
     return {o for action in build_parser(script)._actions for o in action.option_strings}
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_model_options(parser: argparse.ArgumentParser, trains: bool = False) -> None:
     group = parser.add_argument_group(
-        "model", "A checkpoint knows these; give them to train anew or to change a model."
+        "model",
+        "A checkpoint knows these; give them to train anew or to change a model."
+        if trains
+        else "A checkpoint knows these; where they are given, they must be its own. (An official "
+        ".pth does not know its input's size and --PAD: 32x128 without it, if nothing is given.)",
     )
+
+    def default(anew: str) -> str:
+        return f"(default: {anew if trains else 'as the checkpoint'})"
+
     group.add_argument(
         "--Transformer",
         choices=list(DEFAULT_MODELS),
-        help="method (default: mgp-str)",
+        help=f"method {default('mgp-str')}",
     )
     group.add_argument(
         "--TransformerModel",
         choices=list_models(),
         metavar="MODEL",
-        help=f"{', '.join(list_models())} (default: the base size of --Transformer)",
+        help=f"{', '.join(list_models())} {default('the base size of --Transformer')}",
     )
     group.add_argument(
-        "--batch_max_length", type=positive, help="longest label, in characters (default: 25)"
+        "--batch_max_length", type=positive, help=f"longest label, in characters {default('25')}"
     )
-    group.add_argument("--imgH", type=positive, help="input height, in pixels (default: 32)")
-    group.add_argument("--imgW", type=positive, help="input width, in pixels (default: 128)")
+    group.add_argument("--imgH", type=positive, help=f"input height, in pixels {default('32')}")
+    group.add_argument("--imgW", type=positive, help=f"input width, in pixels {default('128')}")
     group.add_argument(
         "--rgb",
         action="store_true",
         default=None,
-        help="color input (default: grey when training anew, else as the checkpoint)",
+        help=f"color input {default('grey when training anew, else as the checkpoint')}",
     )
     group.add_argument(
         "--character",
-        help="charset: 36, 62, 94, a UTF-8 file, or the characters (default: 36, 0-9a-z)",
+        help="charset: 36, 62, 94, a UTF-8 file, or the characters one after the other "
+        + default("36, that is 0-9 and a-z"),
     )
     group.add_argument(
         "--sensitive",
         action="store_true",
         default=None,
-        help="charset of the 94 printable ASCII characters (default: off)",
+        help=f"charset of the 94 printable ASCII characters {default('off')}",
     )
     group.add_argument(
         "--PAD",
         action="store_true",
         default=None,
-        help="keep the ratio of width to height and fill with black on the right (default: off, "
-        "else as the checkpoint)",
+        help="keep the ratio of width to height and fill with black on the right "
+        + default("off, else as the checkpoint"),
     )
 
 
@@ -335,7 +344,7 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         "Train a scene text recognizer on LMDBs; with python, torchrun or "
         "torch.distributed.launch.",
         (
-            _add_model_options,
+            lambda p: _add_model_options(p, trains=True),
             lambda p: _add_machine_options(p, 192),
             _add_workers_option,
             add_training_options,

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from error_cause import cause_of
+from no_gpu import why_no_gpu
 
 
 class LaunchError(RuntimeError):
@@ -157,7 +158,7 @@ def _device(device: str | None, local_rank: int) -> torch.device:
     if device == "cpu" or (device is None and gpus == 0):
         return torch.device("cpu")
     if gpus == 0:
-        raise LaunchError("--device cuda was asked for, but torch sees no GPU; use --device cpu.")
+        raise LaunchError(f"--device cuda was asked for, but {why_no_gpu()}; or use --device cpu.")
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if processes > gpus:
         raise LaunchError(

@@ -103,9 +103,10 @@ def check_against_checkpoint(options: Namespace, config: ModelConfig) -> None:
     for field, value in asked.items():
         own = getattr(config, field)
         if own != value:
+            model = options.model_dir or "the default model"
             raise OptionError(
-                f"{words[field]} asks for {value}, but {options.model_dir} was trained with {own}; "
-                "leave the option out."
+                f"{words[field]} asks for {value}, but {model} was trained with {own}; leave the "
+                "option out."
             )
 
 

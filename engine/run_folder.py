@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-PACKAGES = ("torch", "torchvision", "timm", "lmdb", "numpy", "pillow", "opencv-python-headless")
+PACKAGES = ("torchvision", "timm", "lmdb", "numpy", "pillow", "opencv-python-headless")
 
 
 class RunFolderError(ValueError):
@@ -122,7 +122,8 @@ def new_results(folder: Path) -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
+    # torch's own word tells which build it is.
+    found = {"python": platform.python_version(), "torch": torch.__version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -152,9 +152,10 @@ def find_state(resume: str, folder: Path, log: RunLog) -> ResumedRun | None:
             continue
         log(f"resuming {path} after iteration {state.iteration:,}")
         return ResumedRun(path, checkpoint, state)
+    afresh = "Remove the file(s) to start afresh, or name" if resume == "auto" else "Name"
     raise CheckpointError(
-        f"No state in {place} can be resumed: {' '.join(problems)} Remove the file(s) to start "
-        "afresh, or name another run with --resume."
+        f"No state in {place} can be resumed: {' '.join(problems)} {afresh} another run with "
+        "--resume."
     )
 
 

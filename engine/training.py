@@ -344,7 +344,10 @@ class Trainer:
             )
         for name, count in self._unlearnable.items():
             if count:
-                self.log(f"{count:,} labels so far could not be learned by {name} (on this rank)")
+                self.log(
+                    f"{count:,} labels so far could not be learned by {name}, whose vocabulary has "
+                    "no pieces for them, or too many (on this rank)"
+                )
 
     def _write_step(self, iteration: int, result: StepResult, meter: Meter) -> None:
         if self._metrics is None or iteration % METRICS_INTERVAL:

@@ -61,7 +61,8 @@ EMPTY_LABEL = error("label is empty", LEFT_OUT)
 
 FOREIGN_CHARACTERS = warning(
     "label has characters outside of the charset",
-    "They are left out of labels in training and scoring; choose another --character to keep them.",
+    "They are left out of labels in training and scoring; another --character keeps them, but for "
+    "white space, which is left out of every label.",
 )
 NOTHING_LEFT = warning(
     "label has no character of the charset",
@@ -69,7 +70,8 @@ NOTHING_LEFT = warning(
 )
 TOO_LONG = warning(
     "label is longer than --batch_max_length",
-    "Such records are left out in training and scoring; a larger --batch_max_length keeps them.",
+    "Such records are left out of training and its validation, and are errors for test_final.py; a "
+    "larger --batch_max_length keeps them.",
 )
 
 BOXES_HINT = "--fix writes a copy that keeps the record without its boxes."

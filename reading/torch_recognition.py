@@ -9,6 +9,7 @@ from torch import nn
 
 from models.outputs import Outputs
 from models.reading_path import ReadingPath, reading_path
+from no_gpu import why_no_gpu
 from reading.recognition import Recognized
 
 
@@ -50,7 +51,7 @@ class TorchRecognition:
         if kind not in ("cuda", "cpu"):
             raise ValueError(f"device must be cuda or cpu, not {device}.")
         if kind == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"torch sees no GPU here, so that {device} can't be used; take cpu.")
+            raise ValueError(f"{device} can't be used: {why_no_gpu()}; or take cpu.")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, not {dtype}.")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

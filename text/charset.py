@@ -48,7 +48,10 @@ class Charset:
             )
         blank = [c for c in self.characters if c.isspace()]
         if blank:
-            raise ValueError(f"White space can't be in a charset: {describe(blank)}.")
+            raise ValueError(
+                f"White space can't be in a charset, as it is left out of every label: "
+                f"{describe(blank)}."
+            )
 
     @classmethod
     def load(cls, characters: str) -> "Charset":

@@ -5,6 +5,7 @@
 Each step is a command that works on its own; it is printed before it runs.
 """
 
+import argparse
 import json
 import shlex
 import shutil
@@ -67,6 +68,7 @@ def run_step(name: str, arguments: list[str]) -> float:
 
 def main() -> None:
     """Run the steps, and sum up."""
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     # A quickstart that ran before, or was interrupted, starts over.
     shutil.rmtree(ROOT / RUN, ignore_errors=True)
     seconds = {name: run_step(name, arguments) for name, arguments in STEPS.items()}

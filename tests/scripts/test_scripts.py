@@ -114,7 +114,7 @@ def test_training_options_reach_the_run(run, tmp_path):
     assert "matrix products: bf16" in done.stdout
     assert "5: beyond --total_data_usage_ratio" in done.stdout
     assert "(MJ 3 of 15, ST 1 of 5)" in done.stdout
-    assert "--lr 0.5 is far too high for Adam" in done.stdout
+    assert "--lr 0.5 is far too high for adam" in done.stdout
     assert load_checkpoint(tmp_path / "options" / "best_accuracy.pth").config.keep_ratio
 
 
@@ -165,7 +165,7 @@ def test_launcher_options_are_checked(run, tmp_path):
 def test_cuda_without_a_gpu_is_a_sentence(run, tmp_path):
     done = run(f"{TRAIN} --saved_path {tmp_path} --device cuda", ok=False, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
-    assert "torch sees no GPU" in done.stderr
+    assert "sees no GPU" in done.stderr
 
 
 def test_changing_a_charset_adapts_the_model_and_says_so(run, tmp_path):
