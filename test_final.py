@@ -6,7 +6,7 @@ python3 test_final.py --eval_data data/evaluation --benchmark_all_eval --model_d
 from argparse import Namespace
 from pathlib import Path
 
-from engine.distributed import LaunchError, Process, distributed
+from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.option_error import OptionError
 from engine.reading_options import check_evaluation, checkpoints_to_test
 from engine.report import ranking
@@ -20,6 +20,17 @@ from scoring.output import Findings, write_files
 from scoring.scorer import Scorer
 from scoring.tables import comparison_table, contents_table
 from utils import fail, get_args
+
+# What a person can mend: shown as a sentence, without a traceback.
+PLAIN_ERRORS = (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    LaunchError,
+    LostProcessError,
+    OptionError,
+    OSError,
+)
 
 
 def run(options: Namespace, process: Process, log: RunLog) -> Findings | None:
@@ -46,7 +57,10 @@ def main() -> None:
     options = get_args("test_final")
     try:
         with distributed(
-            options.device, world_size=options.world_size, local_rank=options.local_rank
+            options.device,
+            options.timeout,
+            world_size=options.world_size,
+            local_rank=options.local_rank,
         ) as process:
             place = new_results(Path(options.results))
             log = RunLog(place.with_suffix(".log"), enabled=process.is_main)
@@ -54,8 +68,8 @@ def main() -> None:
             if findings is not None:
                 for file in write_files(findings, options, place):
                     log(f"written: {file}")
-    except (CheckpointError, ConfigError, DataError, LaunchError, OptionError, OSError) as error:
-        fail(error)
+    except PLAIN_ERRORS as error:
+        fail(error, leave)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,7 +104,9 @@ def train(options: Namespace, process: Process) -> None:
 
         metrics = None
         if process.is_main and not options.dry_run:
-            write_description(options, config, sources, validation_sets, counts, folder)
+            write_description(
+                options, config, plan, process, sources, validation_sets, counts, folder
+            )
             first = state.iteration if state else 0
             metrics = Metrics(folder, log, first, options.wandb, vars(options))
         say_setup(log, model, plan, process, sources, counts)
@@ -181,7 +183,7 @@ def training_plan(options: Namespace, config: ModelConfig) -> Plan:
     return Plan(
         optimization(options),
         validation_interval=options.valInterval,
-        save_interval=options.save_interval,
+        save_interval=options.save_interval or options.valInterval,
         keep_last=options.keep_last,
         most_skipped=options.max_skipped,
         amp=options.amp,
@@ -271,13 +273,12 @@ def find_resumed(
 
     Raises:
         CheckpointError: it is damaged, or of another model.
-        RunFolderError: a new run, and the folder has one's weights already.
+        RunFolderError: nothing to resume, and the folder has a run's weights already.
 
     """
     resumed = find_common_state(options.resume, folder.path, process, log)
     elsewhere = resumed is not None and resumed.path.parent.resolve() != folder.path.resolve()
-    # With `auto`, what lies there may be of a run that was killed before its first whole state.
-    if elsewhere or (resumed is None and options.resume != "auto"):
+    if elsewhere or resumed is None:
         folder.refuse_weights()
     if resumed is None:
         return None
@@ -334,14 +335,18 @@ def first_weights(model: nn.Module, start: Checkpoint | None, options: Namespace
 def write_description(
     options: Namespace,
     config: ModelConfig,
+    plan: Plan,
+    process: Process,
     sources: Sequence[Source | RenderedSource],
     validation_sets: Mapping[str, LmdbSet],
     counts: Sequence[int],
     folder: RunFolder,
 ) -> None:
-    """Options, model and data into the run's folder."""
+    """Options as given and what they come to, model and data into the run's folder."""
     folder.write_options(
         {**vars(options), "batch_images_per_process": sum(counts)},
+        plan=asdict(plan),
+        device=str(process.device),
         model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
         data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
         validation={name: str(opened.report) for name, opened in validation_sets.items()},

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from argument_types import (
+    above_zero,
     port,
     positive,
     whole,
@@ -184,7 +185,9 @@ def _add_workers_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_launch_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("launch", "Set by torchrun or torch.distributed.launch.")
+    group = parser.add_argument_group(
+        "launch", "Mostly set by torchrun or torch.distributed.launch."
+    )
     group.add_argument(
         "--local_rank",
         "--local-rank",
@@ -195,6 +198,13 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
         "--world_size",
         type=int,
         help="number of processes; checked against the launcher's (default: the launcher's)",
+    )
+    group.add_argument(
+        "--timeout",
+        type=above_zero,
+        default=30.0,
+        help="minutes that a process waits for the others before it ends with an error "
+        "(default: 30)",
     )
     group.add_argument(
         "--dist_url",

@@ -148,8 +148,8 @@ def _lost(error: RuntimeError, rank: int, minutes: float) -> LostProcessError:
     reason = cause_of(error)
     return LostProcessError(
         f"Process {rank} lost another one ({reason}). It ended, which its own message above tells "
-        f"the reason of, or it did not answer for {minutes:g} minutes (--timeout). Start all again "
-        "with --resume auto."
+        f"the reason of, or it did not answer for {minutes:g} minutes (--timeout). Start all "
+        "again; training goes on with --resume auto."
     )
 
 

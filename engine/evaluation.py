@@ -157,6 +157,10 @@ def protocol_line(charset: Charset, scored: Charset | None = None) -> str:
     )
 
 
+class EvaluationStoppedError(RuntimeError):
+    """Scoring was asked to stop, on this rank or another."""
+
+
 class Evaluator:
     """Scores a model on sets.
 
@@ -190,7 +194,11 @@ class Evaluator:
         self._limit = codecs["char"].positions - 2  # without start and stop
 
     def __call__(
-        self, name: str, records: RecordSet, on_images: Callable[[int], None] = lambda _: None
+        self,
+        name: str,
+        records: RecordSet,
+        on_images: Callable[[int], None] = lambda _: None,
+        stops: Callable[[], bool] = lambda: False,
     ) -> SetScore:
         """Score one set; every rank reads its share, and all get the same counts.
 
@@ -200,15 +208,20 @@ class Evaluator:
             name: of the set, for the score.
             records: its records.
             on_images: told the number of images after each batch.
+            stops: asked after each batch whether to leave it at that.
 
         Raises:
-            DataError: the set can't be read, on this rank or another; raised on all.
+            DataError: the set can't be read, or the memory does not hold a batch, on this rank or
+                another; raised on all.
+            EvaluationStoppedError: `stops` said so, on this rank or another; raised on all.
 
         """
         started = time.monotonic()
         self.model.eval()
         names = columns(self.codecs)
-        counts = dict.fromkeys([*names, "images", "unreadable", "beyond_limit", "failed"], 0)
+        counts = dict.fromkeys(
+            [*names, "images", "unreadable", "beyond_limit", "failed", "stopped"], 0
+        )
         lines: list[str] = []
         words: list[ReadWord] = []
         failures: list[Exception] = []
@@ -220,10 +233,17 @@ class Evaluator:
             loader = evaluation_loader(dataset, self.batch_size, self.workers, on_gpu)
             # Raised at once, the other ranks would wait for this one's counts forever.
             for batch in _until_failure(loader, failures):
+                if stops():
+                    counts["stopped"] = 1
+                    break
                 counts["unreadable"] += len(batch.passed_over)
                 lines += batch.passed_over
                 if batch.texts:
-                    outputs, seconds = self._run(batch)
+                    try:
+                        outputs, seconds = self._run(batch)
+                    except torch.OutOfMemoryError as error:
+                        failures.append(self._too_large(batch, error))
+                        break
                     model_seconds += seconds
                     for word in self._words(name, outputs, batch):
                         counts["images"] += 1
@@ -239,7 +259,9 @@ class Evaluator:
         summed = dict(zip(counts, map(int, totals), strict=False))
         if summed["failed"]:
             reason = cause_of(failures[0]) if failures else "on another rank"
-            raise DataError(f"{records.path} can't be read: {reason}")
+            raise DataError(f"{records.path} can't be scored: {reason}")
+        if summed["stopped"]:
+            raise EvaluationStoppedError(f"{name} was not scored to its end")
         if self.keep_words:
             words = sorted(self.process.gathered(words), key=lambda word: word.record)
             lines = self.process.gathered(lines)
@@ -264,6 +286,12 @@ class Evaluator:
         if images.is_cuda:
             torch.cuda.synchronize()
         return outputs, time.monotonic() - started
+
+    def _too_large(self, batch: Batch, error: torch.OutOfMemoryError) -> DataError:
+        return DataError(
+            f"the memory of {self.process.device} does not hold {len(batch.texts)} images "
+            f"({cause_of(error)}); use a smaller --batch_size"
+        )
 
     def _words(self, source: str, outputs: Outputs, batch: Batch) -> Iterator[ReadWord]:
         ids, probabilities = outputs.greedy()

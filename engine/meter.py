@@ -70,7 +70,9 @@ class Meter:
 
     def shown(self) -> dict[str, str]:
         """Values for the progress line."""
-        results = [s.result for s in self._steps]
+        # Losses that are no numbers changed nothing; where there are no others, they are shown.
+        every = [s.result for s in self._steps]
+        results = [r for r in every if not r.skipped] or every
         means = {"loss": sum(r.total for r in results) / len(results)}
         if len(results[0].losses) > 1:
             for name in results[0].losses:

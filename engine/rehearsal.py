@@ -23,7 +23,9 @@ def rehearse(trainer: Trainer, loader: DataLoader) -> str:
 
     """
     plan, validation = trainer.plan, trainer.validation
-    step = trainer.rehearse(loader)
+    step, data = trainer.rehearse(loader)
+    step = max(step, data) if loader.num_workers else step + data
+    waiting = f", {data:.3f} s of loading its data" if data > 0.5 * step else ""
     images = sum(loader.batch_sampler.counts) * plan.accumulate * trainer.process.world_size
     scoring, total = _scoring(trainer, validation.sets)
     iterations = plan.optimization.iterations - trainer.first
@@ -34,9 +36,9 @@ def rehearse(trainer: Trainer, loader: DataLoader) -> str:
         seconds, count = _scoring(trainer, validation.others)
         others = f", and {seconds:.1f} s more at each new best and the end ({count:,} images)"
     return (
-        f"dry run: {step:.3f} s a step ({images / step:.0f} images/s), {scoring:.1f} s for each of "
-        f"{validations:,} validations ({total:,} images); {iterations:,} iterations would take "
-        f"about {whole}{others}; peak memory so far "
+        f"dry run: {step:.3f} s a step{waiting} ({images / step:.0f} images/s), {scoring:.1f} s "
+        f"for each of {validations:,} validations ({total:,} images); {iterations:,} iterations "
+        f"would take about {whole}{others}; peak memory so far "
         f"{peak_mib(trainer.process.device.type):,.0f} MiB; nothing was written but the data's "
         "indexes"
     )

@@ -40,9 +40,12 @@ class RunFolder:
             RunFolderError: another run's weights lie there.
 
         """
-        states = [path for path in self.path.glob("last*.pth*") if path.is_file()]
+        # Of one that was killed while it wrote its first state, nothing is left but a part of it.
+        states = [p for p in self.path.glob("last*.pth*") if p.is_file() and p.suffix != ".partial"]
         if states or self.best.exists() or any(self.path.glob("iter_*.pth")):
-            cure = "go on with that run by --resume auto, " if states else ""
+            cure = (
+                "go on with that run by --resume auto, " if states else "it has no state to go on; "
+            )
             raise RunFolderError(
                 f"{self.path} holds the weights of another run, which this one would overwrite; "
                 f"{cure}choose another --exp_name, or move that folder away."

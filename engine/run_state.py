@@ -73,7 +73,9 @@ class RunState:
         return cls(**{name: stored[name] for name in names & set(stored)})
 
 
-def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> None:
+def save_state(
+    folder: Path, model: nn.Module, state: RunState, keep: int, renews: bool = False
+) -> None:
     """Write `last.pth`; the ones before move on to `last_2.pth`, …
 
     Whenever it is interrupted, `find_state` finds the newest whole one, be it under the name that
@@ -84,6 +86,8 @@ def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> No
         model: not wrapped.
         state: the rest.
         keep: how many to keep, at least 1.
+        renews: this is the newest state once more, with the scores of its weights: it takes that
+            one's place.
 
     Raises:
         OSError: a full disk; what was there stays good.
@@ -94,7 +98,7 @@ def save_state(folder: Path, model: nn.Module, state: RunState, keep: int) -> No
     # Not `asdict`, which would copy the optimizer's tensors.
     training = {field.name: getattr(state, field.name) for field in fields(state)}
     save_checkpoint(written, model, iteration=state.iteration, accuracy=accuracy, training=training)
-    for place in range(keep - 1, 0, -1):
+    for place in range(0 if renews else keep - 1, 0, -1):
         if state_path(folder, place).exists():
             state_path(folder, place).replace(state_path(folder, place + 1))
     written.replace(state_path(folder, 1))

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from char_boxes import DISAGREE
-from dataset import Batch, TrainingDataset
+from dataset import Batch
 from engine.distributed import Process
-from engine.evaluation import to_device
+from engine.evaluation import EvaluationStoppedError, to_device
 from engine.memory import BatchTooLargeError, fitting_batch
 from engine.meter import Meter
 from engine.metrics import Metrics
@@ -49,8 +49,8 @@ class Plan:
     Attributes:
         optimization: optimizer and schedule; its `iterations` is the length of the run.
         validation_interval: iterations between validations; there is always one at the end.
-        save_interval: iterations between two states to go on from; None for one with every
-            validation. There is always one at the end.
+        save_interval: iterations between two states to go on from. There is always one before the
+            first validation and at the end.
         keep_last: how many states are kept.
         most_skipped: steps in a row with a loss that is no number, after which a run ends.
         amp: off, bf16 or fp16.
@@ -61,7 +61,7 @@ class Plan:
 
     optimization: Optimization
     validation_interval: int
-    save_interval: int | None = None
+    save_interval: int
     keep_last: int = 2
     most_skipped: int = 20
     amp: str = "off"
@@ -75,6 +75,7 @@ class Trainer:
     Args:
         model: a recognizer, on the process's device, not wrapped.
         wrapped: what is run in its place, see `run_form`.
+        plan: what the run does.
         validation: scores it.
         process: rank and device.
         folder: of the run; used by the first rank only.
@@ -136,7 +137,7 @@ class Trainer:
     def run(self, loader: DataLoader) -> float:
         """Train to the end, or until a signal; returns the best validation accuracy in percent."""
         iterations = self.plan.optimization.iterations
-        save_interval = self.plan.save_interval or self.plan.validation_interval
+        save_interval = self.plan.save_interval
         meter = Meter(self.process.world_size)
         progress = Progress(iterations, "train", self.log, done=self.first)
         if self._random is not None and not restore_random(self._random, self.process):
@@ -144,6 +145,15 @@ class Trainer:
         if self.first >= iterations:
             self.log(f"nothing is left to train: --num_iter {iterations:,} is reached")
         with StopRequest() as request, closing(progress):
+
+            def asked() -> bool:
+                return request.asked is not None
+
+            if self._is_unscored(self.first):
+                if not self._validate(self.first, asked):
+                    self.stopped = request.asked or "another rank"
+                    return self.validation.best_accuracy
+                self._save(self.first, loader, renews=True)
             drawn = self._draws(loader)
             for iteration in range(self.first + 1, iterations + 1):
                 self.model.train()
@@ -158,20 +168,32 @@ class Trainer:
                     self._save_what_is_done(iteration - 1, save_interval, loader)
                     raise
                 waited = time.monotonic() - started
-                result = self._take_step(self._parts(batches), request.asked is not None)
+                result = self._take_step(batches, asked())
                 stepped = time.monotonic() - started - waited
-                self._count_skipped(iteration, result, batches, loader.dataset)
+                self._count_skipped(iteration, result, batches, loader)
                 meter.add(sum(len(batch.texts) for batch in batches), waited, stepped, result)
                 progress.update(1, **meter.shown())
                 self._write_step(iteration, result, meter)
-                at_end = iteration == iterations
-                if iteration % self.plan.validation_interval == 0 or at_end:
-                    self._validate(iteration, at_end)
-                    meter.restart()
-                if iteration % save_interval == 0 or at_end or result.stop:
+                # Before the weights are scored, which may take longer than a machine's grace: what
+                # is resumed from here scores them first. No weights come before the first state.
+                due = iteration % save_interval == 0 or iteration == iterations
+                scores = self._is_unscored(iteration)
+                saved = due or result.stop or (scores and not self.validation.history)
+                if saved:
                     self._save(iteration, loader)
+                if result.stop:
+                    stopped = scores or iteration < iterations
+                elif scores:
+                    stopped = not self._validate(iteration, asked)
+                    if not stopped and saved:
+                        self._save(iteration, loader, renews=True)
+                    elif stopped and not saved:
+                        self._save(iteration, loader)
+                else:
+                    stopped = False
+                if saved or scores:
                     meter.restart()
-                if result.stop and not at_end:
+                if stopped:
                     self.stopped = request.asked or "another rank"
                     break
         passed_over = self._total_passed_over()
@@ -181,16 +203,30 @@ class Trainer:
             self.log(f"{self.skipped:,} steps were skipped: loss or gradient was no finite number")
         return self.validation.best_accuracy
 
-    def rehearse(self, loader: DataLoader, steps: int = 3) -> float:
-        """Take a few steps and score nothing: seconds that a step takes once it is warm."""
+    def rehearse(self, loader: DataLoader, steps: int = 3) -> tuple[float, float]:
+        """Take a few steps and score nothing.
+
+        Returns:
+            Seconds that a step takes once it is warm, and those that loading its data takes, which
+            worker processes do meanwhile.
+
+        """
         drawn = self._draws(loader)
         for _ in range(steps):
-            started = time.monotonic()
             batches = next(drawn)
             _require_images(batches, loader)
-            result = self._take_step(self._parts(batches), stop=False)
+            started = time.monotonic()
+            result = self._take_step(batches, stop=False)
+        seconds = time.monotonic() - started
         self.log(f"rehearsed {steps} steps, loss {result.total:.4f}")
-        return time.monotonic() - started
+        # What workers have made ahead tells nothing of how fast they make it.
+        for _ in range(loader.num_workers * (loader.prefetch_factor or 0)):
+            next(drawn)
+        draws = 2 * max(1, loader.num_workers)
+        started = time.monotonic()
+        for _ in range(draws):
+            next(drawn)
+        return seconds, (time.monotonic() - started) / draws
 
     def _draws(self, loader: DataLoader) -> Iterator[list[Batch]]:
         """The batches of each step."""
@@ -204,8 +240,10 @@ class Trainer:
             for batch in batches
         ]
 
-    def _take_step(self, parts: Sequence[Part], stop: bool) -> StepResult:
+    def _take_step(self, batches: Sequence[Batch], stop: bool) -> StepResult:
+        parts: list[Part] = []
         try:
+            parts += self._parts(batches)
             result = self._step(parts, stop)
         except torch.OutOfMemoryError as error:
             reason = cause_of(error)
@@ -215,12 +253,12 @@ class Trainer:
             return result
         # Outside of the handler, whose traceback keeps the step's tensors. The model is not the
         # wrapped one: other ranks wait for this one's gradients.
-        fits = fitting_batch(self.model, *parts[0], AMP_TYPES[self.plan.amp])
+        fits = fitting_batch(self.model, *parts[0], AMP_TYPES[self.plan.amp]) if parts else 0
         cure = f"{fits} images fit: use --batch_size {fits}" if fits else "not one image fits"
         if self.process.world_size > 1:
             cure += " in each process"
         raise BatchTooLargeError(
-            f"The memory of {self.process.device} does not hold a step of {len(parts[0][0])} "
+            f"The memory of {self.process.device} does not hold a step of {len(batches[0].texts)} "
             f"images ({reason}): {cure}, or --amp bf16. --accumulate makes one step of several "
             "batches."
         )
@@ -230,7 +268,7 @@ class Trainer:
         iteration: int,
         result: StepResult,
         batches: Sequence[Batch],
-        dataset: TrainingDataset,
+        loader: DataLoader,
     ) -> None:
         """Write down a step that was skipped, and end a run in which there are too many."""
         if not result.skipped:
@@ -244,7 +282,7 @@ class Trainer:
             "loss": str(result.total),
             "gradient_norm": str(result.gradient_norm),
             "losses": {name: str(value) for name, value in result.losses.items()},
-            "records": [dataset.name_of(record) for b in batches for record in b.records],
+            "records": [loader.dataset.name_of(record) for b in batches for record in b.records],
         }
         cause = f"loss {result.total}, gradient norm {result.gradient_norm}"
         try:
@@ -254,6 +292,7 @@ class Trainer:
             told = f"its records could not be written to {file}: {error}"
         self.log(f"warning: step {iteration:,} skipped ({cause}); {told}")
         if self._skipped_in_a_row >= self.plan.most_skipped:
+            self._save(iteration, loader)  # nothing was learned from them
             rate = self._step.optimizer.param_groups[0]["lr"]
             raise NonFiniteLossError(
                 f"{self._skipped_in_a_row} steps in a row had a loss or gradient that is no finite "
@@ -262,7 +301,7 @@ class Trainer:
                 f"at the records in {file}."
             )
 
-    def _save(self, iteration: int, loader: DataLoader) -> bool:
+    def _save(self, iteration: int, loader: DataLoader, renews: bool = False) -> bool:
         """Write a state, on the first rank; whether it did.
 
         Where the disk is full, say so and go on: the one before stays good.
@@ -292,7 +331,7 @@ class Trainer:
             **self._step.state(),
         )
         try:
-            save_state(self.folder.path, self.model, state, self.plan.keep_last)
+            save_state(self.folder.path, self.model, state, self.plan.keep_last, renews)
         except OSError as error:
             self.log(
                 f"warning: the state after iteration {iteration:,} could not be saved ({error}); "
@@ -334,9 +373,20 @@ class Trainer:
             with suppress(OSError):  # of a full disk; they are counted all the same
                 append_whole(file, "".join(f"{line}\n" for line in named))
 
-    def _validate(self, iteration: int, at_end: bool) -> None:
+    def _is_unscored(self, iteration: int) -> bool:
+        """Whether the weights after an iteration are to be scored, and were not yet."""
+        at_end = iteration == self.plan.optimization.iterations
+        due = iteration > 0 and (iteration % self.plan.validation_interval == 0 or at_end)
+        return due and all(scored != iteration for scored, _ in self.validation.history)
+
+    def _validate(self, iteration: int, stops: Callable[[], bool]) -> bool:
+        """Score the weights; whether that came to its end."""
         self.process.share_buffers(self.model)
-        self.validation(iteration, at_end)
+        at_end = iteration == self.plan.optimization.iterations
+        try:
+            self.validation(iteration, at_end, stops)
+        except EvaluationStoppedError:
+            return False
         if self.passed_over:
             self.log(
                 f"{self.passed_over:,} times a record was passed over so far, "
@@ -348,6 +398,7 @@ class Trainer:
                     f"{count:,} labels so far could not be learned by {name}, whose vocabulary has "
                     "no pieces for them, or too many (on this rank)"
                 )
+        return True
 
     def _write_step(self, iteration: int, result: StepResult, meter: Meter) -> None:
         if self._metrics is None or iteration % METRICS_INTERVAL:

@@ -119,13 +119,6 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "and write nothing (default: off)",
     )
     group.add_argument(
-        "--timeout",
-        type=above_zero,
-        default=30.0,
-        help="minutes that a process waits for the others before it ends with an error "
-        "(default: 30)",
-    )
-    group.add_argument(
         "--wandb",
         metavar="PROJECT",
         help="also log to this project of Weights & Biases; needs the wandb package (default: no)",

@@ -1,6 +1,6 @@
 """Scores while training: which weights are the best, and how well they read every set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -58,17 +58,23 @@ class Validation:
         self.best_accuracy = state.best_accuracy if state else -1.0
         self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
 
-    def __call__(self, iteration: int, at_end: bool = False) -> None:
+    def __call__(
+        self, iteration: int, at_end: bool = False, stops: Callable[[], bool] = lambda: False
+    ) -> None:
         """Score the weights after an iteration, all ranks together.
 
         Args:
             iteration: of the run.
             at_end: of the run: the other sets are scored, whether the weights are the best or not.
+            stops: asked now and then whether to leave it at that.
+
+        Raises:
+            EvaluationStoppedError: `stops` said so, on this rank or another; raised on all.
 
         """
         model = self.evaluator.model
         self.process.share_buffers(model)
-        scores = self._scores(self.sets)
+        scores = self._scores(self.sets, stops)
         best = False
         if scores:
             summed = merge_scores("all", scores)
@@ -86,17 +92,17 @@ class Validation:
             self.log("warning: no validation set could be read: the weights are kept unscored")
             self._keep(iteration, [], {}, best=False)
         if self.others and (best or at_end):
-            others = self._scores(self.others)
+            others = self._scores(self.others, stops)
             if others and self.process.is_main:
                 self.log(f"\nevaluation after iteration {iteration:,}\n{table(others)}")
                 self._metrics.write(iteration, _by_set("evaluation", others))
 
-    def _scores(self, sets: Mapping[str, RecordSet]) -> list[SetScore]:
+    def _scores(self, sets: Mapping[str, RecordSet], stops: Callable[[], bool]) -> list[SetScore]:
         """Of the sets that can be read; what keeps one from it is no reason to end a run."""
         scores = []
         for name, records in sets.items():
             try:
-                score = self.evaluator(name, records)
+                score = self.evaluator(name, records, stops=stops)
             except DataError as error:
                 self.log(f"warning: {name} could not be scored and is left out: {error}")
                 continue

@@ -164,9 +164,11 @@ def train_arm(
     log = RunLog(folder.log)
     log(f"{arm.name}, seed {seed}")
     evaluator = Evaluator(model, codecs, image_format, process, options.batch_size, 1)
+    interval = -(-options.iterations // 8)
     plan = Plan(
         Optimization("adam", options.lr, schedule="onecycle", iterations=options.iterations),
-        validation_interval=-(-options.iterations // 8),
+        validation_interval=interval,
+        save_interval=interval,
         amp="bf16",
         loss_weights=arm.loss_weights,
     )

@@ -206,3 +206,27 @@ def test_evaluation_sets_have_their_folders_names(tmp_path, make_lmdb, encode_im
     assert list(open_evaluation_sets(tmp_path, label_filter, ["SVT", "CUTE80"])) == ["SVT"]
     with pytest.raises(DataError, match="None of CUTE80"):
         open_evaluation_sets(tmp_path, label_filter, ["CUTE80"])
+
+
+def test_a_folder_that_is_named_itself_is_told(tmp_path, make_lmdb, encode_image):
+    make_lmdb(tmp_path / "training/ST", [(encode_image("ok"), "ok")])
+    with pytest.raises(DataError, match="give the folder around it, or --select_data /"):
+        select_lmdbs(tmp_path / "training/ST", "ST")
+    assert select_lmdbs(tmp_path / "training/ST", "/") == [tmp_path / "training/ST"]
+
+
+def test_an_empty_file_is_told(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/data.mdb").write_bytes(b"")
+    with pytest.raises(DataError, match=r"set has an empty data\.mdb: copy or make it again"):
+        LmdbSet(tmp_path / "set", LabelFilter(Charset.load("36"), 25))
+
+
+def test_a_report_tells_how_to_keep_more(tmp_path, make_lmdb, encode_image):
+    labels = ["x" * 26, "你好", "ok"]
+    path = make_lmdb(tmp_path / "set", [(encode_image("ok"), label) for label in labels])
+    report = str(LmdbSet(path, LabelFilter(Charset.load("36"), 25)).report)
+    assert report.endswith(
+        "to keep more: train with a larger --batch_max_length; train with another --character "
+        "(tools/check_data.py lists those in the labels)"
+    )

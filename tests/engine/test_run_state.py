@@ -211,18 +211,20 @@ def test_a_folder_with_weights_is_not_begun_anew(tmp_path, name):
     assert ("--resume auto" in str(refused.value)) == name.startswith("last")
 
 
-def test_what_a_run_left_that_was_killed_before_its_first_state_is_begun_anew(tmp_path, log):
+def test_a_run_is_begun_anew_where_one_was_killed_before_its_first_state(tmp_path, log):
     folder = RunFolder(tmp_path, "run")
-    for name in ("iter_1.pth", "best_accuracy.pth", "last.pth.next.partial"):
-        (folder.path / name).write_bytes(b"")
+    (folder.path / "last.pth.next.partial").write_bytes(b"")
 
     def resumed(resume):
         return find_resumed(Namespace(resume=resume), None, None, [], folder, ALONE, log)
 
     assert resumed("auto") is None
     assert "starting afresh" in log.shown()
-    with pytest.raises(RunFolderError, match="would overwrite"):
-        resumed(None)
+    # The first state comes before any weights: where it is gone, somebody took it away.
+    (folder.path / "best_accuracy.pth").write_bytes(b"")
+    for resume in ("auto", None):
+        with pytest.raises(RunFolderError, match="would overwrite"):
+            resumed(resume)
 
 
 def test_paths_in_options_are_kept_as_text(tmp_path):

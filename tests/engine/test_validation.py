@@ -8,7 +8,7 @@ import torch
 from dataset import ImageFormat
 from engine import validation as validation_module
 from engine.distributed import Process
-from engine.evaluation import Evaluator, SetScore
+from engine.evaluation import EvaluationStoppedError, Evaluator, SetScore
 from engine.metrics import Metrics
 from engine.run_folder import RunFolder
 from engine.validation import Validation
@@ -126,7 +126,7 @@ def test_a_rank_that_can_not_read_tells_the_others(make, monkeypatch):
     monkeypatch.setattr(Process, "total", lambda _, v: summed.append(v.tolist()) or v)
     monkeypatch.setattr(LmdbSet, "read", lambda *_: (_ for _ in ()).throw(OSError("gone")))
     ((name, records),) = validation.sets.items()
-    with pytest.raises(DataError, match="can't be read: gone"):
+    with pytest.raises(DataError, match="can't be scored: gone"):
         validation.evaluator(name, records)
     assert len(summed) == 1
 
@@ -173,3 +173,29 @@ def test_pictures_are_shown(make, monkeypatch):
     ]
     assert all(picture.width > 256 for _, _, picture in shown)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_stop_ends_the_scoring_amid_a_set(make):
+    validation = make()
+    validation.evaluator.batch_size = 2
+    asked = iter([False, True])
+    with pytest.raises(EvaluationStoppedError):
+        validation(5, stops=lambda: next(asked))
+    assert validation.history == [] and not validation.folder.best.exists()
+    validation(5)
+    assert validation.history[0][0] == 5
+
+
+def test_a_batch_that_the_memory_does_not_hold_leaves_the_set_out_and_tells_the_cure(
+    make, monkeypatch
+):
+    validation = make()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr(validation.evaluator, "_run", full)
+    validation(5)
+    assert "does not hold 4 images (CUDA out of memory.)" in validation.log.text
+    assert "smaller --batch_size" in validation.log.text
+    assert validation.folder.iteration(5).exists() and validation.best_accuracy == -1

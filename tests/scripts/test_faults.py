@@ -23,6 +23,8 @@ def test_losses_that_are_no_numbers_end_a_run_with_cause_and_records(run, short_
     assert steps == list(range(steps[0], steps[0] + 3))
     assert all(len(entry["records"]) == 4 for entry in found)
     assert all(" record " in name for entry in found for name in entry["records"])
+    # What was learned before is not lost.
+    assert load_checkpoint(tmp_path / "run/last.pth").extra["iteration"] == steps[-1]
 
 
 def test_data_that_vanishes_while_running_costs_no_step(

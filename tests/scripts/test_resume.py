@@ -17,7 +17,8 @@ MODEL = "acds_mgp_str_tiny"
 OPTIONS = ["--TransformerModel", MODEL, "--rgb", "--adam", "--lr", "0.001", "--batch_size", "4"]
 OPTIONS += ["--select_data", "MJ-ST-synthetic", "--synthetic_packaged_fonts_only"]
 OPTIONS += ["--isrand_aug", "--intact_prob", "0.2", "--is_mask_supervision", "--workers", "2"]
-OPTIONS += ["--valInterval", "5", "--device", "cpu"]
+# Its draws come from the main process's generator, whose state is to be restored.
+OPTIONS += ["--stochastic_depth", "0.3", "--valInterval", "5", "--device", "cpu"]
 
 
 def command(data_tree, place, *more, launcher=()):
@@ -108,6 +109,21 @@ def test_a_signal_ends_it_in_order(data_tree, undisturbed, tmp_path, number, to_
     assert f"stopped by {number.name}" in shown and "--resume auto" in shown
     reached = load_checkpoint(tmp_path / "run/last.pth").extra["iteration"]
     assert reached < 10
+    finish(data_tree, tmp_path, "--num_iter", "10", "--resume", "auto")
+    assert_same_run(undisturbed, tmp_path)
+
+
+def test_a_signal_while_weights_are_scored_loses_nothing(data_tree, undisturbed, tmp_path):
+    """The state comes before the scores, which the resumed run finds first."""
+    run = start(data_tree, tmp_path, "--num_iter", "10", "--valid_data", data_tree / "evaluation")
+    wait_for(run, tmp_path / "run/last.pth")
+    run.send_signal(signal.SIGTERM)
+    shown = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, shown
+    assert "stopped by SIGTERM" in shown
+    stopped = load_checkpoint(tmp_path / "run/last.pth").extra
+    assert stopped["iteration"] == 5 and not stopped["training"]["history"]
+    assert not (tmp_path / "run/best_accuracy.pth").exists()
     finish(data_tree, tmp_path, "--num_iter", "10", "--resume", "auto")
     assert_same_run(undisturbed, tmp_path)
 

@@ -33,6 +33,9 @@ def test_training_alone_ends_with_a_validation_and_best_weights(run, tmp_path):
         assert line in log
         assert line in done.stdout
     saved = json.loads((folder / "options.json").read_text())
+    plan = saved["plan"]
+    assert (plan["optimization"]["optimizer"], plan["optimization"]["lr"]) == ("adadelta", 1.0)
+    assert plan["loss_weights"]["char_loss"] == 1 and plan["save_interval"] > 0
     assert saved["options"]["num_iter"] == 2
     assert saved["versions"]["torch"]
     assert saved["git_commit"] == git_commit()

@@ -28,6 +28,13 @@ def test_a_dry_run_finds_what_a_run_would(run, short_run, tmp_path):
     assert done.returncode == 2 and "holds the weights of another run" in done.stderr
 
 
+def test_a_set_that_is_trained_on_and_scored_is_warned_of(run, short_run, data_tree, tmp_path):
+    own = ["--valid_data", data_tree / "training/ST", "--dry_run"]
+    shown = run(short_run(tmp_path, MODEL, *own)).stdout
+    assert f"warning: validation ST is trained on, too ({data_tree / 'training/ST'})" in shown
+    assert "warning: validation" not in run(short_run(tmp_path, MODEL, "--dry_run")).stdout
+
+
 def test_averages_and_accumulated_steps_resume_bit_for_bit(run, short_run, data_tree, tmp_path):
     own = ["--adamw", "--lr", 0.001, "--ema", 0.9, "--accumulate", 2, "--valInterval", 2]
     own += ["--eval_data", data_tree / "evaluation/CUTE80", "--num_iter", 4]
