@@ -29,6 +29,7 @@ def number(kind: type, wanted: str, fits: Callable[[Any], bool]) -> Callable[[st
 
 positive = number(int, "a whole number, 1 or more", lambda v: v >= 1)
 whole = number(int, "a whole number, 0 or more", lambda v: v >= 0)
+seed = number(int, "a whole number, 0 or more, below 2**32", lambda v: 0 <= v < 2**32)
 port = number(int, "a port, 0 to 65535", lambda v: 0 <= v < 2**16)
 workers = number(int, "-1 (all cores), 0 or more", lambda v: v >= -1)
 above_zero = number(float, "a number above 0", lambda v: 0 < v < float("inf"))

@@ -12,6 +12,7 @@ MAX_BOXES = 1000
 FARTHEST = 1e6  # pixels from the corner of the image
 NUMBERS = (int, float)  # by exact type: True is no number
 DISAGREE = "boxes and label disagree"
+OUTSIDE = "box lies outside of the image"
 
 
 class BoxesError(ValueError):
@@ -92,6 +93,24 @@ def _parse_box(entry: object, number: int) -> CharBox:
                 f"box {number} has one that is not a number within ±{FARTHEST:,.0f} pixels.",
             )
     return CharBox(character, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+
+
+def sticks_out(box: CharBox, width: int, height: int) -> float | None:
+    """How many pixels a box sticks out of an image; None where nothing of it is inside."""
+    xs, ys = zip(*box.corners, strict=True)
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    if right < 0 or bottom < 0 or left > width or top > height:
+        return None
+    return max(-left, -top, right - width, bottom - height)
+
+
+def place_of(box: CharBox, width: int, height: int) -> str:
+    """Where a box is, beside the size of its image, in words."""
+    xs, ys = zip(*box.corners, strict=True)
+    return (
+        f"{box.character!r} at x {min(xs):g} to {max(xs):g}, y {min(ys):g} to {max(ys):g}, the "
+        f"image has {width} x {height} pixels"
+    )
 
 
 def match_boxes(boxes: Sequence[CharBox], label: str, charset: Charset) -> tuple[CharBox, ...]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from augmentation import Augmenter
-from char_boxes import BoxesError
+from char_boxes import OUTSIDE, BoxesError, place_of, sticks_out
 from core_areas import draw_core_areas
 from label_filter import FilterReport
 from lmdb_file import DataError
@@ -179,6 +179,9 @@ def _read_record(
     resized = resize_image(image, image_format.height, image_format.width, image_format.keep_ratio)
     core_area = None
     if boxes is not None:
+        for box in boxes:
+            if sticks_out(box, *image.size) is None:
+                raise BoxesError(OUTSIDE, place_of(box, *image.size))
         core_area = draw_core_areas(boxes, image.size, resized.height, resized.width)
     return to_array(resized), text, core_area
 

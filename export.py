@@ -55,13 +55,17 @@ def export(options: Namespace) -> None:
                 f"--{name} {target}: its name must end with {FORMS[name].suffix}, by which it is "
                 "known when it is loaded."
             )
+    places = [p.resolve() for p in (*targets.values(), find_weights(options.model_dir))]
+    if len(set(places)) < len(places):
+        raise OptionError("Two forms, or a form and the checkpoint, have the same place.")
     model = load_model(find_weights(options.model_dir), options.imgH, options.imgW, options.PAD)
     check_against_checkpoint(options, model.config)
     source = options.images or SAMPLES
     images = find_images(source)
     plain = Reader(model, "cpu", options.batch_size, fast=False)
-    images = readable(images, plain(images, keep_errors=True))
-    expected = plain(images)
+    readings = plain(images, keep_errors=True)
+    images = readable(images, readings)
+    expected = [reading for reading in readings if reading.error is None]
     for name, target in targets.items():
         form = FORMS[name]
         with staged(target, form.owned) as place:

@@ -65,7 +65,7 @@ def split_line(line: str) -> tuple[str, str]:
     """Path and label of a line of a `gt.txt`: at its tab or, without one, at its first space.
 
     Raises:
-        BadLineError: one of them is missing.
+        BadLineError: one of them is missing, or the label is more than a word.
 
     """
     path, separator, label = line.partition("\t")
@@ -75,6 +75,9 @@ def split_line(line: str) -> tuple[str, str]:
         raise BadLineError(f"no tab between path and label: {line[:60]!r}")
     if not label.strip():
         raise BadLineError(f"no label for {path}")
+    for character, name in (("\t", "another tab"), ("\r", "a carriage return")):
+        if character in label:  # a lexicon behind the label, or line ends of old Macs
+            raise BadLineError(f"{name} in the label of {path}")
     return path.strip(), label
 
 
@@ -119,8 +122,8 @@ class LabelledFolder:
 
 
 def read_file(path: Path) -> bytes | None:
-    """A file's bytes; None where it is missing, or the system refuses it."""
+    """A file's bytes; None where it is missing, no file, or the system refuses it."""
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None  # reading a pipe would never end
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None

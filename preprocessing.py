@@ -2,14 +2,32 @@
 
 import io
 import math
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+# Of what Pillow knows: pixels alone. It would hand PostScript to another program, which runs it.
+FORMATS = (
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "ICO",
+    "JPEG",
+    "JPEG2000",
+    "MPO",
+    "PCX",
+    "PNG",
+    "PPM",
+    "TGA",
+)
+FORMATS += ("TIFF", "WEBP")
 EIGHT_BIT = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"))
 
 
@@ -75,17 +93,52 @@ def open_image(source: bytes | Path) -> Iterator[Image.Image]:
 
     """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
-    with _refused_in_words(source), Image.open(opened) as image:
+    with _refused_in_words(source), Image.open(opened, formats=_known_formats()) as image:
         yield image
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+class _QuietDecoding:
+    """Within it, odd EXIF data is no news, and a size that no word image has is an error.
+
+    Filters of warnings are the whole process's: the first thread to come sets them, and the last
+    one to leave gives back what was before.
+    """
+
+    def __init__(self):
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: warnings.catch_warnings | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+                # Pillow only warns of them.
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            self._inside += 1
+
+    def __exit__(self, *error) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(*error)
+
+
+_DECODING = _QuietDecoding()
 
 
 @contextmanager
 def _refused_in_words(source: bytes | Path | Image.Image) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF data is no news
-            # Pillow only warns of sizes that no word image has.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _DECODING:
             yield
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
@@ -106,7 +159,7 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits, of which `convert` would make white nearly everywhere."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, of a range that nothing tells")
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     # Pillow may open 16 bits as 32.
     if values.min() < 0 or values.max() >= 2**16:
         raise ValueError("its pixels are 32-bit numbers, of a range that nothing tells")

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from argument_types import (
@@ -47,14 +48,37 @@ class _Parser(argparse.ArgumentParser):
             description=description,
             formatter_class=argparse.HelpFormatter,
             allow_abbrev=False,
-            fromfile_prefix_chars="@",
             epilog="@FILE stands for the options in a text file; # begins a remark.",
         )
         self.script = script
 
-    def convert_arg_line_to_args(self, line: str) -> list[str]:
-        """The arguments in a line of an @file; `#` begins a remark."""
-        return shlex.split(line, comments=True)
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does, with the options of @files in their place."""
+        return super().parse_known_args(
+            self._in_full(sys.argv[1:] if args is None else args), namespace
+        )
+
+    def _in_full(self, arguments: Sequence[str], within: tuple[str, ...] = ()) -> list[str]:
+        found = []
+        for argument in arguments:
+            file = argument.removeprefix("@")
+            if file == argument:
+                found.append(argument)
+                continue
+            if file in within:
+                self.error(f"the file of @{file} names itself, directly or by way of others.")
+            try:
+                # Notepad begins a file with a mark.
+                lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, ValueError) as error:
+                self.error(f"the file of @{file} can't be read: {error}")
+            for number, line in enumerate(lines, start=1):
+                try:
+                    words = shlex.split(_without_remark(line))
+                except ValueError as error:
+                    self.error(f"line {number} of {file}: {error}: {line.strip()}")
+                found += self._in_full(words, (*within, file))
+        return found
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -74,6 +98,19 @@ class _Parser(argparse.ArgumentParser):
         if option.startswith("-") and not option.startswith("--"):
             return f"{option} is not known; options begin with two dashes: --{name}?"
         return f"{option} is not known; see {self.prog} --help."
+
+
+def _without_remark(line: str) -> str:
+    """A line up to a `#` that begins a word; within one, or in quotes, it is a character."""
+    quote = ""
+    for place, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == "#" and (place == 0 or line[place - 1].isspace()):
+            return line[:place]
+    return line
 
 
 def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespace:

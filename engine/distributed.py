@@ -93,9 +93,7 @@ def distributed(
         LostProcessError: another process ended, or did not answer within the time.
 
     """
-    world_size = int(os.environ.get("WORLD_SIZE", 1))
-    rank = int(os.environ.get("RANK", 0))
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    world_size, rank, local_rank = _launched()
     launched = {"world_size": world_size, "local_rank": local_rank}
     for name, value in expected.items():
         if value is not None and value != launched[name]:
@@ -122,6 +120,23 @@ def distributed(
     # The launcher ends them when this process exits.
     if world_size > 1:
         dist.destroy_process_group()
+
+
+def _launched() -> tuple[int, int, int]:
+    """Number of processes, rank, and rank on this machine, as the launcher set them."""
+    try:
+        world_size, rank, local_rank = (
+            int(os.environ.get(name, default))
+            for name, default in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+        )
+    except ValueError as error:
+        raise LaunchError(f"WORLD_SIZE, RANK or LOCAL_RANK is no number ({error}).") from None
+    if world_size > 1 and "RANK" not in os.environ:
+        raise LaunchError(
+            f"WORLD_SIZE is {world_size} in the environment, but no RANK is: unset WORLD_SIZE, or "
+            "start with torchrun."
+        )
+    return world_size, rank, local_rank
 
 
 def leave(status: int) -> NoReturn:

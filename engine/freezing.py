@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.optimization import before_blocks, block_number
 
-SCOPES = ("guided", "stem", "blocks:N", "encoder", "heads")
+SCOPES = ("guided", "stem", "encoder", "heads")  # and blocks:N
 _HEADS = re.compile(r"(\w+_tokenLearner|(char|bpe|wp|core_area)_head|head)\.")
 
 
@@ -20,7 +20,7 @@ def scope(text: str) -> str:
     """A scope as the command line gives it, for argparse."""
     if text in SCOPES or re.fullmatch(r"blocks:[1-9]\d*", text):
         return text
-    raise ArgumentTypeError(f"must be one of {', '.join(SCOPES)} (as blocks:4), not {text}")
+    raise ArgumentTypeError(f"must be one of {', '.join(SCOPES)}, or as blocks:4, not {text}")
 
 
 def freeze(model: nn.Module, scopes: Sequence[str]) -> str:

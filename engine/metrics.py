@@ -5,21 +5,24 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.run_folder import RunFolder
+from error_cause import cause_of
 from progress import RunLog
 from whole_file import append_whole
 
 # Its writer does not recover from an error; the events of a resumed run go on.
 TENSORBOARD = "TensorBoard's events"
+WANDB = "what Weights & Biases is told"
 
 
 class MissingPackageError(RuntimeError):
-    """A package that an option needs, and that is not installed."""
+    """A package that an option needs is not installed, or can't be used."""
 
 
 class Metrics:
@@ -36,7 +39,7 @@ class Metrics:
         options: of the run, shown there.
 
     Raises:
-        MissingPackageError: a project, and no wandb package.
+        MissingPackageError: a project, and no wandb package, or none that can be started.
 
     """
 
@@ -63,7 +66,8 @@ class Metrics:
             for name, value in found.items():
                 self._board.add_scalar(name, value, iteration)
         if self._wandb is not None:
-            self._wandb.log(dict(found), step=iteration)
+            with self._spared(WANDB, Exception):  # the package raises its own, as of a network
+                self._wandb.log(dict(found), step=iteration)
 
     def show(self, iteration: int, name: str, picture: Image.Image) -> None:
         """A picture."""
@@ -72,20 +76,22 @@ class Metrics:
         if self._wandb is not None:
             import wandb
 
-            self._wandb.log({name: wandb.Image(picture)}, step=iteration)
+            with self._spared(WANDB, Exception):
+                self._wandb.log({name: wandb.Image(picture)}, step=iteration)
 
     def close(self) -> None:
         """Hand over what is still held back."""
         with self._spared(TENSORBOARD):
             self._board.close()
         if self._wandb is not None:
-            self._wandb.finish()
+            with self._spared(WANDB, Exception):
+                self._wandb.finish()
 
     @contextmanager
-    def _spared(self, place: str) -> Iterator[None]:
+    def _spared(self, place: str, errors: type[Exception] = OSError) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except errors as error:
             if place not in self._told:
                 self._told.add(place)
                 self._log(f"warning: {place} can't be written ({error}), and will lack numbers")
@@ -98,13 +104,20 @@ def _start_wandb(folder: RunFolder, project: str, options: Mapping[str, Any]):
         raise MissingPackageError(
             "--wandb needs the wandb package, which is not installed: pip install wandb."
         ) from None
-    # The same name and id, so that a resumed run goes on in the same curves.
-    identity = "".join(c if c.isalnum() or c in "-_" else "-" for c in folder.path.name)
-    return wandb.init(
-        project=project,
-        id=identity,
-        name=folder.path.name,
-        dir=str(folder.path),
-        config=dict(options),
-        resume="allow",
-    )
+    # The same id, so that a resumed run goes on in the same curves; other runs may have its name.
+    place = folder.path / "wandb_id"
+    if not place.exists():
+        place.write_text(uuid4().hex, encoding="utf-8")
+    try:
+        return wandb.init(
+            project=project,
+            id=place.read_text(encoding="utf-8"),
+            name=folder.path.name,
+            dir=str(folder.path),
+            config=dict(options),
+            resume="allow",
+        )
+    except Exception as error:  # of the package's own: no network, or nobody is logged in
+        raise MissingPackageError(
+            f"--wandb {project} can't be started: {cause_of(error)}"
+        ) from None

@@ -6,6 +6,7 @@ from argument_types import (
     above_zero,
     decay,
     positive,
+    seed,
     share,
     share_or_none,
     weight,
@@ -82,7 +83,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--manualSeed",
-        type=whole,
+        type=seed,
         default=1111,
         help="seed of all draws, 0 or more (default: 1111)",
     )

@@ -54,9 +54,9 @@ def export(path: Path, folder: Path, jobs: int, log: RunLog) -> str:
                 (partial / name).write_bytes(record.image)
                 entry = {"image": name, **_text_and_boxes(record, remarks)}
                 labels.write(json.dumps(entry, ensure_ascii=False) + "\n")
-                if "\n" in entry["text"] or "\r" in entry["text"]:
+                if any(character in entry["text"] for character in "\n\r\t"):
                     remarks.drop(
-                        "label with a line break, not in gt.txt", f"record {record.number}"
+                        "label with a line break or a tab, not in gt.txt", f"record {record.number}"
                     )
                 else:
                     ground_truth.write(f"{name}\t{entry['text']}\n")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from char_boxes import OUTSIDE
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -75,7 +77,7 @@ TOO_LONG = warning(
 )
 
 BOXES_HINT = "--fix writes a copy that keeps the record without its boxes."
-BOX_ELSEWHERE = error("box lies outside of the image", BOXES_HINT)
+BOX_ELSEWHERE = error(OUTSIDE, BOXES_HINT)
 BOX_STICKS_OUT = warning(
     "box sticks out of the image",
     "What lies outside is cut off; where it is much, the boxes may be those of another image.",

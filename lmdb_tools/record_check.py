@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from char_boxes import BoxesError, CharBox, match_boxes
+from char_boxes import BoxesError, CharBox, match_boxes, place_of, sticks_out
 from lmdb_file import StoredRecord
 from lmdb_tools.findings import Example, Findings
 from lmdb_tools.image_header import header_size
@@ -117,28 +117,14 @@ class RecordCheck:
             return False
         if size is None:
             return True
-        sticks_out = ""
+        first = ""
         for box in boxes:
-            place, out = _outside(box, *size)
+            out = sticks_out(box, *size)
             if out is None:
-                self._add(BOX_ELSEWHERE, record, f"{box.character!r} at {place}, {_image(size)}")
+                self._add(BOX_ELSEWHERE, record, place_of(box, *size))
                 return False
-            if out > TOLERANCE and not sticks_out:
-                sticks_out = f"{box.character!r} at {place}, {_image(size)}"
-        if sticks_out:
-            self._add(BOX_STICKS_OUT, record, sticks_out)
+            if out > TOLERANCE and not first:
+                first = place_of(box, *size)
+        if first:
+            self._add(BOX_STICKS_OUT, record, first)
         return True
-
-
-def _outside(box: CharBox, width: int, height: int) -> tuple[str, float | None]:
-    """Where a box is, and how many pixels it sticks out; None where nothing of it is inside."""
-    xs, ys = zip(*box.corners, strict=True)
-    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
-    place = f"x {left:g} to {right:g}, y {top:g} to {bottom:g}"
-    if right < 0 or bottom < 0 or left > width or top > height:
-        return place, None
-    return place, max(-left, -top, right - width, bottom - height)
-
-
-def _image(size: tuple[int, int]) -> str:
-    return f"the image has {size[0]} x {size[1]} pixels"

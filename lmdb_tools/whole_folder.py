@@ -28,7 +28,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
     """
     require_free(folder)
-    partial = folder.with_name(folder.name + ".partial")
+    with marked_folder(folder.with_name(folder.name + ".partial")) as partial:
+        yield partial
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+
+
+@contextmanager
+def marked_folder(partial: Path) -> Iterator[Path]:
+    """An empty folder of this command's own, gone afterwards; one that was left is emptied.
+
+    Raises:
+        FileExistsError: there is a folder that no such command left.
+
+    """
     # Beside it, as the folder itself may be an LMDB; what has none is somebody's own.
     mark = partial.with_name(partial.name + ".mark")
     if unfinished_job(partial) is not None:
@@ -47,11 +61,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     mark.touch()
     try:
         yield partial
-    except BaseException:
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
         mark.unlink(missing_ok=True)
-        raise
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
-    mark.unlink(missing_ok=True)

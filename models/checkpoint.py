@@ -1,5 +1,6 @@
 """Every checkpoint format in and out. Nothing that a file holds is ever run."""
 
+import math
 import pickle
 import re
 import warnings
@@ -23,7 +24,7 @@ from text import CHARSET_PRESETS
 from whole_file import whole_file
 
 FORMAT = "acds-str checkpoint 1"
-WRAPPER_PREFIXES = ("module.", "mgp_str.", "acds_str.")
+WRAPPER_PREFIXES = ("module.", "_orig_mod.", "mgp_str.", "acds_str.")
 
 
 class _NothingDrawn(TorchFunctionMode):
@@ -216,6 +217,12 @@ def load_strictly(
         if value.layout != torch.strided or value.is_meta:
             kind = "no numbers" if value.is_meta else f"the layout {value.layout}"
             raise CheckpointError(f"The weights in {path} are damaged: {name} has {kind}.")
+        # A sum is no number where any is none, and needs no memory of its own.
+        if value.is_floating_point() and not math.isfinite(value.sum(dtype=torch.float32)):
+            raise CheckpointError(
+                f"The weights in {path} are damaged: {name} holds NaN or infinity, as a training "
+                "that went wrong leaves them; take a checkpoint from before."
+            )
         if tensor.is_floating_point() != value.is_floating_point():
             raise CheckpointError(f"The weights in {path} are damaged: {name} is of {value.dtype}.")
     model.load_state_dict(dict(state_dict), assign=assign)
@@ -226,11 +233,10 @@ def _read(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd files, which are refused in words below
             contents = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = cause_of(error)
+    except pickle.UnpicklingError:  # whose own text advises to run what is in it
         raise CheckpointError(
             f"{path} is not read: it holds more than tensors and plain values, which could run "
-            f"code, or it is damaged ({reason})."
+            "code, or it is damaged."
         ) from None
     except MemoryError:
         raise
@@ -251,10 +257,11 @@ def _strip_prefixes(path: Path, contents: Mapping[str, Any]) -> dict[str, Tensor
             f"{', '.join(map(str, list(contents)[:5])) or 'none'}."
         )
     state_dict = dict(contents)
-    for prefix in WRAPPER_PREFIXES:
-        if all(name.startswith(prefix) for name in state_dict):
-            state_dict = {n.removeprefix(prefix): v for n, v in state_dict.items()}
-    return state_dict
+    while True:
+        shared = [p for p in WRAPPER_PREFIXES if all(n.startswith(p) for n in state_dict)]
+        if not shared:
+            return state_dict
+        state_dict = {n.removeprefix(shared[0]): v for n, v in state_dict.items()}
 
 
 def _is_state_dict(contents: Any) -> bool:

@@ -73,19 +73,24 @@ class ModelConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             least = 0 if entry.name == "guided_blocks" else 1
-            if entry.type is int and not (isinstance(value, int) and least <= value <= _LARGEST):
+            # A bool is an int, too.
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if entry.type is int and not (whole and least <= value <= _LARGEST):
                 raise ConfigError(
                     f"{entry.name} must be a whole number, {least} or more, not {value!r}."
                 )
             if entry.type is str and not isinstance(value, str):
                 raise ConfigError(f"{entry.name} must be text, not {value!r}.")
+            if entry.type is bool and not isinstance(value, bool):
+                raise ConfigError(f"{entry.name} must be true or false, not {value!r}.")
         for name in ("granularities", "extractor_widths", "extractor_blocks"):
             value = getattr(self, name)
             if not isinstance(value, list | tuple):
                 raise ConfigError(f"{name} must be a row of values, not {value!r}.")
             object.__setattr__(self, name, tuple(value))
         unknown = set(self.granularities) - {"char", "bpe", "wp"}
-        if unknown or self.granularities[:1] != ("char",):
+        twice = len(set(self.granularities)) < len(self.granularities)
+        if unknown or twice or self.granularities[:1] != ("char",):
             raise ConfigError(
                 f"granularities must be char, and then bpe and wp as wanted, not "
                 f"{', '.join(map(str, self.granularities)) or 'none'}."

@@ -26,8 +26,9 @@ _PREFIXES = {
     "bpe_a3_module.": "bpe_tokenLearner.",
     "wp_a3_module.": "wp_tokenLearner.",
 }
-# Of the official state dict, these are never applied, and transformers leaves them out.
-_UNUSED = ("norm.", "head.")
+# Of the official state dict, the first two are never applied, and transformers leaves them out;
+# the last draws core areas, which it can't.
+_UNUSED = ("norm.", "head.", "core_area_head.")
 
 
 def is_hugging_face_folder(path: Path) -> bool:

@@ -88,4 +88,4 @@ def find_images(place: str | Path) -> list[Path]:
 def _natural(path: Path) -> list:
     """2.jpg before 10.jpg."""
     parts = re.split(r"(\d+)", str(path))
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]

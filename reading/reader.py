@@ -1,5 +1,6 @@
 """The `Reader`: images of every kind to readings, in batches."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -23,6 +24,10 @@ from text import Reading, fuse
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+def _is_one(images: object) -> bool:
+    return isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
 
 
 class Reader:
@@ -162,9 +167,11 @@ class Reader:
             ValueError: `attention` of an ONNX file, which has none.
 
         """
-        if isinstance(images, str | Path) and Path(images).is_dir():
+        if isinstance(images, str | Path) and os.path.isdir(images):  # noqa: PTH112 (as it never raises)
             images = find_images(images)
-        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
+        if isinstance(images, bytearray | memoryview):
+            images = bytes(images)
+        if _is_one(images) or not isinstance(images, Iterable) or hasattr(images, "read"):
             return next(self._stream([(None, images)], attention, keep_errors))
         return list(self.stream(images, attention, keep_errors))
 
@@ -173,9 +180,17 @@ class Reader:
     ) -> Iterator[Reading]:
         """Readings in the order given, as they are read; a batch of images is in memory at a time.
 
-        Arguments and errors are those of a call; nothing is taken from `images` before the first
-        reading is asked for.
+        Arguments and errors are those of a call, but for a single image and a folder; nothing is
+        taken from `images` before the first reading is asked for.
+
+        Raises:
+            TypeError: a single image, or a folder's name.
+
         """
+        if _is_one(images):
+            raise TypeError(
+                "stream takes many images; give one, or a folder, to the reader itself."
+            )
         return self._stream(enumerate(images), attention, keep_errors)
 
     def _stream(

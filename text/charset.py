@@ -1,5 +1,6 @@
 """Which characters a recognizer knows, and how a label is brought into that set."""
 
+import os
 import string
 import unicodedata
 from dataclasses import dataclass
@@ -58,10 +59,14 @@ class Charset:
         """Charset from a preset's name (36, 62, 94), a UTF-8 file's path, or the characters.
 
         In a file, line breaks at the ends of lines are not characters.
+
+        Raises:
+            ValueError: a file that is missing or not UTF-8, or what can't be a charset.
+
         """
         if characters in CHARSET_PRESETS:
             return cls(CHARSET_PRESETS[characters])
-        if len(characters) < 250 and Path(characters).is_file():
+        if os.path.isfile(characters):  # noqa: PTH113 (Path.is_file raises, of what is no path)
             try:
                 lines = Path(characters).read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
@@ -72,6 +77,11 @@ class Charset:
             return cls("".join(lines))
         if characters.endswith(".txt"):
             raise ValueError(f"There is no charset file {characters}.")
+        if characters.isdecimal() and len(characters) < 4:
+            raise ValueError(
+                f"There is no preset {characters}, only {', '.join(CHARSET_PRESETS)}; for a "
+                "charset of these digits alone, put them into a file."
+            )
         return cls(characters)
 
     @property

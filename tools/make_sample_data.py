@@ -24,10 +24,12 @@ from pathlib import Path
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import lmdb
 from tqdm import tqdm
 
 from benchmarks import EIGHT
 from engine.stream_options import add_stream_options, stream_settings
+from lmdb_tools.whole_folder import marked_folder
 from lmdb_writer import LmdbWriter
 from synthetic.fonts import NoFontsError
 from synthetic.parallel import Record, RenderPool
@@ -95,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = get_args(arguments)
     try:
         make_sample_data(args)
-    except (SampleDataError, NoFontsError, FileNotFoundError) as error:
+    except (SampleDataError, NoFontsError, OSError, lmdb.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenProcessPool:
@@ -130,11 +132,9 @@ def make_sample_data(args: argparse.Namespace) -> None:
         f"Rendering {total:,} images, level {args.level}, in {used} faces of {families} "
         f"families, with {args.jobs} process{'es' if args.jobs > 1 else ''}."
     )
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():  # of a run that was killed
-        shutil.rmtree(partial)
+    out = out.absolute()
     began = time.monotonic()
-    try:
+    with marked_folder(out.with_name(out.name + ".partial")) as partial:
         with RenderPool(renderer, args.jobs) as pool:
             records = progress(total)
             for one in sets:
@@ -144,8 +144,6 @@ def make_sample_data(args: argparse.Namespace) -> None:
         text = json.dumps(information, indent=1) + "\n"
         (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
         move_into_place(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     seconds = time.monotonic() - began
     print(f"{out}: {total:,} images in {len(sets)} sets, {total / seconds:,.0f} images/s.")
 

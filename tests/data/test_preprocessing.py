@@ -1,8 +1,12 @@
 import io
+import os
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from preprocessing import UnreadableImageError, decode_image, preprocess
 
@@ -71,3 +75,38 @@ def test_a_decompression_bomb_is_refused(monkeypatch, encode_image):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UnreadableImageError, match="FileNotFoundError"):
         decode_image(tmp_path / "nothing.png")
+
+
+def test_no_other_program_is_started_for_an_image(tmp_path, monkeypatch):
+    """Pillow would have Ghostscript run a PostScript file."""
+    ran = tmp_path / "ran"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {ran}\n", encoding="utf-8")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    program = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 32\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
+        decode_image(program)
+    assert not ran.exists()
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were():
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 16), "white").save(stream, "PNG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decode_image(stream.getvalue()), range(2000)))
+    assert warnings.filters == before
+
+
+def test_sixteen_bits_take_no_more_memory_than_they_need():
+    stream = io.BytesIO()
+    Image.fromarray(np.full((2000, 2000), 2**15, np.uint16)).save(stream, "PNG")
+    tracemalloc.start()
+    try:
+        assert decode_image(stream.getvalue(), channels=1).getpixel((0, 0)) == 128
+        assert tracemalloc.get_traced_memory()[1] < 6 * 2000 * 2000
+    finally:
+        tracemalloc.stop()

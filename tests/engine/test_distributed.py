@@ -35,3 +35,15 @@ def test_options_must_agree_with_the_launcher():
         distributed("cpu", local_rank=3),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("set_", "message"), [({"WORLD_SIZE": "2"}, "no RANK is"), ({"RANK": "x"}, "is no number")]
+)
+def test_what_another_launcher_left_is_told(monkeypatch, set_, message):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in set_.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LaunchError, match=message), distributed("cpu"):
+        pass

@@ -70,7 +70,7 @@ def test_scopes_that_can_do_nothing_are_refused(name, scopes, message):
         freeze(create_model(name, granularities=("char",)), scopes)
 
 
-@pytest.mark.parametrize("text", ["blocks", "blocks:0", "blocks:x", "all", ""])
+@pytest.mark.parametrize("text", ["blocks", "blocks:0", "blocks:x", "blocks:N", "all", ""])
 def test_scopes_of_no_meaning_are_refused(text):
     with pytest.raises(ArgumentTypeError, match="must be one of guided"):
         scope(text)

@@ -73,7 +73,7 @@ def test_weights_and_biases_is_told_too(tmp_path, monkeypatch):
     metrics.show(10, "validation/1", Image.new("RGB", (40, 20)))
     metrics.close()
     settings, *rest = stand_in.told
-    assert settings["project"] == "words" and settings["id"] == "my-run"
+    assert (settings["project"], settings["name"]) == ("words", "my run")
     assert settings["config"] == {"lr": 1.0} and settings["resume"] == "allow"
     assert rest == [
         (10, {"train/loss": 2.5}),
@@ -155,3 +155,29 @@ def test_output_into_a_full_disk_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Full())
     RunLog(tmp_path / "log.txt")("a line")
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "a line\n"
+
+
+def test_a_network_that_fails_ends_no_run(tmp_path, monkeypatch):
+    class Failing(StandIn):
+        def log(self, found, step):
+            raise RuntimeError("network is down")
+
+    monkeypatch.setitem(sys.modules, "wandb", Failing())
+    told = []
+    metrics = Metrics(RunFolder(tmp_path, "run"), told.append, 0, "words")
+    for iteration in (1, 2):
+        metrics.write(iteration, {"train/loss": 2.5})
+    metrics.show(2, "validation/1", Image.new("RGB", (40, 20)))
+    metrics.close()
+    assert len(told) == 1 and "Weights & Biases" in told[0] and "network is down" in told[0]
+
+
+def test_runs_of_one_name_are_told_apart_and_a_resumed_one_goes_on(tmp_path, monkeypatch):
+    def identity(place):
+        stand_in = StandIn()
+        monkeypatch.setitem(sys.modules, "wandb", stand_in)
+        Metrics(RunFolder(place, "run"), LOG, 0, "words").close()
+        return stand_in.told[0]["id"]
+
+    first = identity(tmp_path / "a")
+    assert identity(tmp_path / "a") == first != identity(tmp_path / "b")

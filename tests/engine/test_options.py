@@ -170,3 +170,32 @@ def test_a_file_of_options_stands_for_them(tmp_path, capsys):
     with pytest.raises(SystemExit):
         get_args("train_final_dist", [f"@{tmp_path / 'none'}"])
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("@{file}", "names itself"),
+        ("--lr 1\n--exp_name it's", "line 2 of .*: No closing quotation: --exp_name it's"),
+        ("--exp_name caf\xe9".encode("latin-1"), "can't be read: 'utf-8' codec"),
+    ],
+)
+def test_a_bad_file_of_options_is_told(tmp_path, capsys, text, message):
+    file = tmp_path / "options.txt"
+    contents = text if isinstance(text, bytes) else text.format(file=file).encode()
+    file.write_bytes(contents)
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", [f"@{file}"])
+    shown = " ".join(capsys.readouterr().err.split())
+    assert re.search(message, shown)
+
+
+def test_in_a_word_a_hash_is_a_character(tmp_path):
+    file = tmp_path / "options.txt"
+    lines = (
+        "\ufeff# first\n--exp_name run#3 --character '0 #' # rest --lr 5\n  # more\n--num_iter 7"
+    )
+    file.write_text(lines, encoding="utf-8")
+    options = get_args("train_final_dist", [*TRAIN, f"@{file}"])
+    assert (options.exp_name, options.character, options.num_iter) == ("run#3", "0 #", 7)
+    assert options.lr is None

@@ -288,3 +288,33 @@ def test_every_tensor_follows_charset_length_and_size(changes):
 def test_sizes_that_no_patch_fits_are_refused():
     with pytest.raises(ValueError, match=r"30x128 pixels can't be cut into patches of 8x8"):
         create_model(MINI, image_height=30)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model = create_model("mgp_str_mini_stem8x8_3_32_128")
+    with torch.no_grad():
+        model.char_head.weight[3, 5] = float("nan")
+    save_checkpoint(tmp_path / "m.pth", model)
+    with pytest.raises(CheckpointError, match=r"char_head\.weight holds NaN or infinity"):
+        load_model(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.mgp_str.", "module.module."])
+def test_weights_in_several_wrappers_are_unwrapped(tmp_path, prefix):
+    model = create_model(TINY)
+    torch.save({prefix + n: v for n, v in model.state_dict().items()}, tmp_path / "o.pth")
+    assert same_weights(load_model(tmp_path / "o.pth"), model)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("bpe_classes", True), ("keep_ratio", "no"), ("granularities", ["char", "char"])],
+)
+def test_configurations_of_odd_values_are_refused(tmp_path, field, value):
+    model = create_model("mgp_str_mini_stem8x8_3_32_128")
+    save_checkpoint(tmp_path / "m.pth", model)
+    contents = torch.load(tmp_path / "m.pth", weights_only=True)
+    contents["config"][field] = value
+    torch.save(contents, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match=field):
+        load_model(tmp_path / "m.pth")

@@ -141,3 +141,11 @@ def test_damaged_weights_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mgp-str"}))
     with pytest.raises(CheckpointError, match="can't be read"):
         load_checkpoint(tmp_path)
+
+
+def test_the_head_for_core_areas_stays_behind(tmp_path):
+    model = create_model(TINY, core_area_head=True)
+    export_hugging_face(model, tmp_path)
+    own = dict(model.named_parameters())
+    for name, value in load_model(tmp_path).named_parameters():
+        assert name.startswith(("norm.", "head.")) or torch.equal(value, own[name])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.flops import count_flops
+from engine.flops import count_flops, flop_counter
 from models import create_model
 from models.outputs import Outputs
 from models.reading_path import ReadingPath, reading_path
@@ -155,6 +155,20 @@ def test_as_many_images_go_together_as_a_cache_holds(name, dtype, images):
     with torch.device("meta"):
         config = create_model(name).config
     assert ReadingPath(config, dtype, {}).images_at_once(torch.device("cpu")) == images
+
+
+def test_fused_attention_counts_as_many_operations_as_products():
+    model = create_model(MGP, granularities=("char",))
+    counted = []
+    for fused in (False, True):
+        model.fuse_attention(fused)
+        with flop_counter() as counter:
+            model(torch.rand(2, 3, 32, 128)).char.sum().backward()
+        forward = count_flops(model, torch.rand(2, 3, 32, 128))
+        counted.append((forward, counter.get_total_flops()))
+    # In its backward pass the fused kernel makes the weights once more: one product in five.
+    (plain, trained), (fused, fused_trained) = counted
+    assert fused == plain and trained < fused_trained < 1.1 * trained
 
 
 def test_norms_are_folded_and_the_whole_map_is_drawn_on_request_only(monkeypatch):

@@ -332,3 +332,32 @@ def test_transparency_lies_on_white(mode):
     expected = Image.new("RGB", (40, 20), "white")
     expected.paste("black", (10, 5, 20, 15))
     assert open_image(stream.getvalue()).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_other_bytes_are_an_image(reader, encode_image, kind):
+    encoded = encode_image("word")
+    assert reader(kind(encoded)).text == reader(encoded).text
+
+
+@pytest.mark.parametrize("odd", [None, io.BytesIO(b"x"), 5])
+def test_what_is_neither_an_image_nor_many_is_refused_in_words(reader, odd):
+    with pytest.raises(UnreadableImageError, match=f"a {type(odd).__name__} is no image"):
+        reader(odd)
+    assert reader(odd, keep_errors=True).error
+
+
+@pytest.mark.parametrize("one", ["demo_imgs", Path("demo_imgs"), b"image"])
+def test_a_stream_is_of_many(reader, one):
+    with pytest.raises(TypeError, match="stream takes many images"):
+        reader.stream(one)
+
+
+def test_a_name_that_is_too_long_is_an_image_that_can_not_be_read(reader):
+    assert "File name too long" in reader("x" * 5000, keep_errors=True).error
+
+
+def test_digits_of_other_kinds_are_no_numbers(tmp_path, word):
+    for name in ("10\u00b25.jpg", "9.jpg"):
+        (tmp_path / name).write_bytes(word)
+    assert len(find_images(tmp_path)) == 2

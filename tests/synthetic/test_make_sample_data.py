@@ -136,3 +136,17 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 def test_a_missing_font_folder_is_named(tmp_path, capsys):
     assert main([str(tmp_path / "tree"), "--fonts", str(tmp_path / "none"), *SMALL]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_a_folder_of_another_s_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine.partial").mkdir()
+    (tmp_path / "mine.partial/thesis.txt").write_text("years")
+    assert main([str(tmp_path / "mine"), "--jobs", "1", *SMALL]) == 2
+    assert "nothing of an interrupted command" in capsys.readouterr().err
+    assert (tmp_path / "mine.partial/thesis.txt").read_text() == "years"
+
+
+def test_a_place_that_can_not_be_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "file/data"), "--jobs", "1", *SMALL]) == 2
+    assert "error: " in capsys.readouterr().err

@@ -71,3 +71,14 @@ def test_char_codec_refuses_what_it_cannot_encode():
 def test_characters_that_composing_changes_are_refused():
     with pytest.raises(ValueError, match=r"composed .*U\+0958"):
         Charset("\u0958a")
+
+
+def test_many_characters_of_several_bytes_are_no_file_name():
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + 200)))
+    assert Charset.load(characters).characters == characters
+
+
+def test_a_number_that_is_no_preset_is_refused():
+    with pytest.raises(ValueError, match="There is no preset 95, only 36, 62, 94"):
+        Charset.load("95")
+    assert Charset.load("0123456789").characters == "0123456789"

@@ -135,6 +135,12 @@ def test_an_onnx_file_reads_without_maps(serving, tmp_path, encode_image):
     assert len(answer["readings"][0]["pieces"]) > 0
 
 
+def pcx_image() -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (9, 9)).save(stream, "PCX")
+    return stream.getvalue()
+
+
 def large_image() -> bytes:
     stream = io.BytesIO()
     Image.new("1", (5000, 4000)).save(stream, "PNG")
@@ -148,8 +154,8 @@ def large_image() -> bytes:
         (lambda good: b"hello", "not an image of a known kind (5 bytes"),
         (lambda good: good[: len(good) // 2], "truncated"),
         (
-            lambda good: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
-            "it is a EPS file; those that are read are BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP",
+            lambda good: pcx_image(),
+            "it is a PCX file; those that are read are BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP",
         ),
         (lambda good: large_image(), "it has 5,000 x 4,000 pixels, and 16,777,216 are the most"),
     ],
