@@ -1,7 +1,7 @@
 """What every image operation is, and the few helpers all of them share.
 
-Only two kinds exist: those that change pixel values in place, and those that move pixels; the
-second kind says where each pixel comes from (`augmentation.moves`), for core areas to follow.
+Some change the values of pixels, some move pixels, and some blurs do both; what moves them says
+where each comes from (`augmentation.moves`), for core areas to follow.
 
 Source of all parameters in this package: reference facts, augmentation.
 """

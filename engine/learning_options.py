@@ -58,7 +58,7 @@ def optimization(options: Namespace) -> Optimization:
 
     Raises:
         OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with,
-            a warm-up that the schedule has no room for.
+            --compile beside --recompute, a warm-up that the schedule has no room for.
 
     """
     if options.scheduler and options.schedule:

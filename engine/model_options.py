@@ -36,7 +36,7 @@ def model_changes(options: Namespace) -> dict[str, Any]:
     """What the options say about the model: fields of `ModelConfig` that were given.
 
     Raises:
-        OptionError: --sensitive beside another --character; a model of another method.
+        OptionError: --sensitive beside another --character; what can't be a charset.
 
     """
     if options.character is not None and options.sensitive:

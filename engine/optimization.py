@@ -81,7 +81,7 @@ class Optimization:
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in trained:
             rate = self.lr * self.layer_decay ** (last - _layer(name, last))
-            spared = parameter.ndim < 2 or name in EMBEDDINGS
+            spared = parameter.ndim < 2 or name in (*EMBEDDINGS, "conv_class")  # which is a bias
             decay = 0.0 if spared else self.weight_decay
             group = {"params": [], "lr": rate, "weight_decay": decay}
             groups.setdefault((rate, decay), group)["params"].append(parameter)

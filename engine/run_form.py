@@ -46,8 +46,9 @@ def run_form(
         model.draws_pyramid = False
     if channels_last:
         for module in model.modules():
-            # A3's grouped ones are products of tokens, which gain nothing; and in float64 PyTorch
-            # 2.15 computes wrong gradients of grouped filters in that layout, on CPUs.
+            # A3's grouped ones are products of tokens, which gain nothing; and on CPUs PyTorch
+            # (seen in 2.11 to 2.15) computes wrong gradients of grouped filters in that layout, in
+            # float64 and bf16.
             if isinstance(module, nn.Conv2d) and module.groups == 1:
                 module.to(memory_format=torch.channels_last)
     wrapped = torch.compile(model) if compiled else model

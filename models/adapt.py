@@ -75,8 +75,8 @@ def load_adapted(
         elif name == "pos_embed" and given.shape[2] == fresh.shape[2]:
             own[name] = _resize_positions(given, source, target)
             converted.append(
-                f"pos_embed: interpolated from {source.image_height}x{source.image_width} to "
-                f"{target.image_height}x{target.image_width} pixels"
+                "pos_embed: interpolated from "
+                f"{' to '.join('x'.join(map(str, c.grid_size)) for c in (source, target))} patches"
             )
         elif (
             name.endswith(("tokenLearner.1.weight", "tokenLearner1.1.weight"))

@@ -111,7 +111,7 @@ class FeatureExtractor(nn.Module):
         return self.smooth[1](torch.cat([doubled(merged), features.full], dim=1))
 
     def guided_part(self) -> list[nn.Module]:
-        """What `--freeze` keeps as it is: stem, layers 1 to 4, and the pyramid's convolutions."""
+        """What draws the map, but for its projections: stem, layers 1 to 4, and the pyramid."""
         layers = [self.layer1, self.layer2, self.layer3, self.layer4]
         return [self.conv1, self.bn1, *layers, self.smooth]
 

@@ -70,10 +70,9 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         type=positive,
-        default=max(2, os.cpu_count() or 1),
+        default=os.cpu_count() or 1,
         metavar="N",
-        help="processes; 1 works in this one, which a file that is cut off meanwhile may end "
-        "(default: as many as cores, at least 2)",
+        help="processes (default: as many as cores)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found there")
     parser.add_argument(

@@ -92,8 +92,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
             type=positive,
             default=2,
             metavar="N",
-            help="processes that look at the records first; 1 works in this one, which a damaged "
-            "file may end (default: 2)",
+            help="processes that look at the records first (default: 2)",
         )
     args = parser.parse_args(arguments)
     if args.command == "split" and len(dict(args.parts)) < len(args.parts):

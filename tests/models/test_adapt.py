@@ -52,7 +52,7 @@ def test_position_embeddings_are_interpolated():
     # Each old column lies between two new ones.
     pairs = (after[:, 0::2] + after[:, 1::2]) / 2
     assert (pairs - before).abs().mean() < 0.3 * before.abs().mean()
-    assert "pos_embed: interpolated from 32x128 to 32x256 pixels" in str(report)
+    assert "pos_embed: interpolated from 4x16 to 4x32 patches" in str(report)
 
 
 def test_another_vocabulary_of_equal_size_is_not_taken():
@@ -91,7 +91,7 @@ def test_the_same_number_of_patches_in_another_grid_is_interpolated():
     source, _, result, report = adapted(image_height=64, image_width=64)
     assert result["pos_embed"].shape == source["pos_embed"].shape
     assert not torch.equal(result["pos_embed"][:, 1:], source["pos_embed"][:, 1:])
-    assert "interpolated from 32x128 to 64x64" in str(report)
+    assert "interpolated from 4x16 to 8x8 patches" in str(report)
 
 
 def test_another_width_initialises_everything_and_says_so():

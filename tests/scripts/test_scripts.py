@@ -177,7 +177,7 @@ def test_changing_a_charset_adapts_the_model_and_says_so(run, tmp_path):
         "--character 62 --imgW 64"
     )
     assert "36 of 62 characters taken over" in done.stdout
-    assert "interpolated from 32x128 to 32x64 pixels" in done.stdout
+    assert "interpolated from 4x16 to 4x8 patches" in done.stdout
     config = load_checkpoint(tmp_path / "other" / "best_accuracy.pth").config
     assert (len(config.characters), config.image_width) == (62, 64)
 
