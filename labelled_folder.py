@@ -39,7 +39,7 @@ def read_ground_truth(file: Path) -> GroundTruth:
         try:
             line = decode_line(raw, number)
             if line.strip():
-                entries.append(split_line(line))
+                entries.append(split_word_line(line))
         except BadLineError as error:
             bad.append((number, str(error)))
     return GroundTruth(tuple(entries), tuple(bad))
@@ -65,7 +65,7 @@ def split_line(line: str) -> tuple[str, str]:
     """Path and label of a line of a `gt.txt`: at its tab or, without one, at its first space.
 
     Raises:
-        BadLineError: one of them is missing, or the label is more than a word.
+        BadLineError: one of them is missing.
 
     """
     path, separator, label = line.partition("\t")
@@ -75,10 +75,21 @@ def split_line(line: str) -> tuple[str, str]:
         raise BadLineError(f"no tab between path and label: {line[:60]!r}")
     if not label.strip():
         raise BadLineError(f"no label for {path}")
+    return path.strip(), label
+
+
+def split_word_line(line: str) -> tuple[str, str]:
+    """As `split_line`, where the label is all that there is after the path.
+
+    Raises:
+        BadLineError: one of them is missing, or there is more.
+
+    """
+    path, label = split_line(line)
     for character, name in (("\t", "another tab"), ("\r", "a carriage return")):
         if character in label:  # a lexicon behind the label, or line ends of old Macs
             raise BadLineError(f"{name} in the label of {path}")
-    return path.strip(), label
+    return path, label
 
 
 class LabelledFolder:

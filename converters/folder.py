@@ -10,7 +10,7 @@ from converters.annotation_file import parse_texts, require_file
 from converters.copying import AnnotatedImage
 from converters.line_files import LineList
 from converters.named_boxes import boxes_or_remark
-from labelled_folder import split_line
+from labelled_folder import split_word_line
 
 ANNOTATION_NAMES = ("gt.txt", "labels.jsonl")
 JSON_LINES = (".jsonl", ".json")
@@ -38,10 +38,10 @@ def parse_gt_line(line: str) -> AnnotatedImage:
     """Path and label, with a tab or the first space between them.
 
     Raises:
-        BadLineError: one of them is missing.
+        BadLineError: one of them is missing, or there is more.
 
     """
-    return AnnotatedImage(*split_line(line))
+    return AnnotatedImage(*split_word_line(line))
 
 
 def parse_json_line(line: str) -> AnnotatedImage:

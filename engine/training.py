@@ -178,20 +178,14 @@ class Trainer:
                 # is resumed from here scores them first. No weights come before the first state.
                 due = iteration % save_interval == 0 or iteration == iterations
                 scores = self._is_unscored(iteration)
-                saved = due or result.stop or (scores and not self.validation.history)
-                if saved:
-                    self._save(iteration, loader)
-                if result.stop:
-                    stopped = scores or iteration < iterations
-                elif scores:
+                saves = due or result.stop or (scores and not self.validation.history)
+                written = saves and self._save(iteration, loader)
+                stopped = result.stop and (scores or iteration < iterations)
+                if scores and not result.stop:
                     stopped = not self._validate(iteration, asked)
-                    if not stopped and saved:
-                        self._save(iteration, loader, renews=True)
-                    elif stopped and not saved:
-                        self._save(iteration, loader)
-                else:
-                    stopped = False
-                if saved or scores:
+                    if saves != stopped:  # with their scores, or, left without any, after all
+                        self._save(iteration, loader, renews=written)
+                if saves or scores:
                     meter.restart()
                 if stopped:
                     self.stopped = request.asked or "another rank"

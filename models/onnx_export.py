@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from error_cause import cause_of
 from models.codecs import config_codecs
 from models.config import ModelConfig
 from models.metadata import to_metadata
@@ -89,7 +90,7 @@ def export_onnx(model: nn.Module, path: Path) -> None:
         path: the file.
 
     Raises:
-        ValueError: a model that is too large for one ONNX file.
+        ValueError: a model that is too large for one ONNX file, or a PyTorch that can't trace it.
 
     """
     config: ModelConfig = model.config
@@ -112,16 +113,22 @@ def export_onnx(model: nn.Module, path: Path) -> None:
     # it proves that no other size than the batch's is free, and that the batch's is.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            GreedyReading(model, codecs).eval(),
-            (pixels,),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[*names, WINNER],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
+        try:
+            program = torch.onnx.export(
+                GreedyReading(model, codecs).eval(),
+                (pixels,),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[*names, WINNER],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        except Exception as error:  # of many kinds, as tracing may fail anywhere
+            raise ValueError(
+                f"PyTorch {torch.__version__} can't trace {config.name} for ONNX "
+                f"({cause_of(error)}); 2.11 is the oldest that was seen to."
+            ) from error
     program.model.metadata_props.update(_metadata(config))
     program.save(path, external_data=False)
 

@@ -89,6 +89,33 @@ def test_shares_of_the_ranks_add_up(words_set, world_size):
     assert (images, unreadable) == (5, 1)
 
 
+def test_every_rank_gets_the_counts_of_all(words_set):
+    codecs = build_codecs(LETTERS.characters, 25, ("char",))
+    told = []
+
+    class Telling(UnjoinedRank):
+        def total(self, values):
+            told.append(values.clone())
+            return values
+
+    class Joined(UnjoinedRank):
+        def total(self, values):
+            return sum(told)
+
+    def scored(process):
+        model = Scripted(codecs, {"char": ["cat"]}, {"char": 9.0})
+        return Evaluator(model, codecs, ImageFormat(), process, 2, 0)("SVT", words_set)
+
+    alone = scored(ALONE)
+    assert 0 < alone.correct["char"] < alone.images
+    for rank in range(2):
+        scored(Telling(rank, 2))
+    for rank in range(2):
+        joined = scored(Joined(rank, 2))
+        assert (joined.images, joined.unreadable) == (alone.images, alone.unreadable)
+        assert joined.correct == alone.correct
+
+
 def test_a_cased_model_is_scored_without_case_and_punctuation(tmp_path, make_lmdb, encode_image):
     charset = Charset.load("94")
     path = make_lmdb(tmp_path / "SVT", [(encode_image("x"), "It's")])

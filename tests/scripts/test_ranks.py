@@ -128,3 +128,21 @@ def test_a_lost_process_ends_the_other_with_an_error(kind, lost, data_tree, tmp_
         for rank in ranks:
             rank.kill()
             rank.communicate()
+
+
+LOST = "import os, torch.distributed as d; d.init_process_group('gloo'); os._exit(7)"
+
+
+def test_a_process_lost_while_scoring_ends_the_other_with_an_error(data_tree, tmp_path, free_port):
+    port = free_port()
+    scoring = ["test_final.py", "--eval_data", data_tree / "evaluation/SVT", "--timeout", "0.25"]
+    scoring += ["--model_dir", "acds_char_str_light", "--results", tmp_path, "--device", "cpu"]
+    ranks = [start([*scoring, "--workers", 0], port, 0, 2), start(["-c", LOST], port, 1, 2)]
+    try:
+        shown = ranks[0].communicate(timeout=240)[0]
+        assert ranks[0].returncode == 2, shown
+        assert "error: Process 0 lost another one" in shown and "Traceback" not in shown
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()

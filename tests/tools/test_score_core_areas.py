@@ -121,8 +121,9 @@ def test_records_without_usable_boxes_are_not_read(boxed, batch_size):
 
 
 def test_nothing_there_and_nothing_drawn_is_right(tmp_path, make_lmdb, encode_image):
-    outside = json.dumps([["a", 500, 500, 600, 600]]).encode()
-    path = make_lmdb(tmp_path / "set", [(encode_image("x", SIZE), "a")], boxes_000000001=outside)
+    # It touches the image, but nothing of its core area is on it.
+    beside = json.dumps([["a", SIZE[0], 0, SIZE[0] + 40, 20]]).encode()
+    path = make_lmdb(tmp_path / "set", [(encode_image("x", SIZE), "a")], boxes_000000001=beside)
     records = LmdbSet(path, FILTER)
     assert score(records, lambda n: torch.zeros(n, 1, 32, 128)).iou == 100
     assert score(records, lambda n: torch.ones(n, 1, 32, 128)).iou == 0
