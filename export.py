@@ -55,10 +55,11 @@ def export(options: Namespace) -> None:
                 f"--{name} {target}: its name must end with {FORMS[name].suffix}, by which it is "
                 "known when it is loaded."
             )
-    places = [p.resolve() for p in (*targets.values(), find_weights(options.model_dir))]
+    weights = find_weights(options.model_dir)
+    places = [p.resolve() for p in (*targets.values(), weights)]
     if len(set(places)) < len(places):
         raise OptionError("Two forms, or a form and the checkpoint, have the same place.")
-    model = load_model(find_weights(options.model_dir), options.imgH, options.imgW, options.PAD)
+    model = load_model(weights, options.imgH, options.imgW, options.PAD)
     check_against_checkpoint(options, model.config)
     source = options.images or SAMPLES
     images = find_images(source)

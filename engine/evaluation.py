@@ -241,11 +241,12 @@ class Evaluator:
                 if batch.texts:
                     try:
                         outputs, seconds = self._run(batch)
+                        read = list(self._words(name, outputs, batch))
                     except torch.OutOfMemoryError as error:
                         failures.append(self._too_large(batch, error))
                         break
                     model_seconds += seconds
-                    for word in self._words(name, outputs, batch):
+                    for word in read:
                         counts["images"] += 1
                         counts["beyond_limit"] += word.beyond_limit
                         for column in names:

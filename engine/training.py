@@ -137,7 +137,6 @@ class Trainer:
     def run(self, loader: DataLoader) -> float:
         """Train to the end, or until a signal; returns the best validation accuracy in percent."""
         iterations = self.plan.optimization.iterations
-        save_interval = self.plan.save_interval
         meter = Meter(self.process.world_size)
         progress = Progress(iterations, "train", self.log, done=self.first)
         if self._random is not None and not restore_random(self._random, self.process):
@@ -165,7 +164,7 @@ class Trainer:
                         self._unlearnable.update(batch.unlearnable)
                     _require_images(batches, loader)
                 except DataError:
-                    self._save_what_is_done(iteration - 1, save_interval, loader)
+                    self._save_what_is_done(iteration - 1, loader)
                     raise
                 waited = time.monotonic() - started
                 result = self._take_step(batches, asked())
@@ -176,7 +175,7 @@ class Trainer:
                 self._write_step(iteration, result, meter)
                 # Before the weights are scored, which may take longer than a machine's grace: what
                 # is resumed from here scores them first. No weights come before the first state.
-                due = iteration % save_interval == 0 or iteration == iterations
+                due = iteration % self.plan.save_interval == 0 or iteration == iterations
                 scores = self._is_unscored(iteration)
                 saves = due or result.stop or (scores and not self.validation.history)
                 written = saves and self._save(iteration, loader)
@@ -334,10 +333,10 @@ class Trainer:
             return False
         return True
 
-    def _save_what_is_done(self, iteration: int, save_interval: int, loader: DataLoader) -> None:
+    def _save_what_is_done(self, iteration: int, loader: DataLoader) -> None:
         """Keep what was learned before the data failed; not on many ranks, which would wait."""
         alone = self.process.world_size == 1
-        due = iteration > self.first and iteration % save_interval
+        due = iteration > self.first and iteration % self.plan.save_interval
         if alone and due and self._save(iteration, loader):
             self.log(f"the data failed: --resume auto goes on after iteration {iteration:,}")
 

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -238,3 +239,16 @@ def test_a_folder_loses_the_processor_of_the_model_before(tmp_path):
         (place / "config.json").write_text("new", encoding="utf-8")
     left = {file.name: file.read_text(encoding="utf-8") for file in target.iterdir()}
     assert left == {"config.json": "new", "notes.txt": "old"}
+
+
+def test_two_forms_in_one_place_and_one_over_its_source_are_refused(tmp_path):
+    target = tmp_path / "m.safetensors"
+    for own in (
+        ["--safetensors", target, "--safetensors_half", target],
+        ["--safetensors", "assets/weights/acds_char_str_light.safetensors"],
+    ):
+        command = [sys.executable, "export.py", "--model_dir", "acds_char_str_light", *own]
+        root = Path(__file__).resolve().parents[2]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "have the same place" in done.stderr
+    assert not target.exists()
