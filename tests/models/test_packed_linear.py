@@ -7,7 +7,7 @@ from torch import nn
 
 from models import create_model
 from models.reading_path import reading_path
-from modules import greedy
+from modules import greedy, packed_linear
 from modules.greedy import read_until_stop
 from modules.packed_block import PackedFeedForward
 from modules.packed_linear import AT_ONCE, Linear, PackedClasses, PackedLinear, can_be_packed
@@ -19,8 +19,10 @@ needs_packing = pytest.mark.skipif(
 
 
 @needs_packing
+@pytest.mark.parametrize("gelu_fits", [True, False])
 @pytest.mark.parametrize("shape", [(5, 48), (2, 7, 48), (1, 48), (0, 48)])
-def test_a_packed_layer_equals_the_plain_one(shape):
+def test_a_packed_layer_equals_the_plain_one(monkeypatch, shape, gelu_fits):
+    monkeypatch.setattr(packed_linear, "gelu_fits_product", lambda: gelu_fits)
     torch.manual_seed(0)
     linear, values = nn.Linear(48, 80), torch.randn(shape)
     with torch.inference_mode():
