@@ -169,7 +169,7 @@ def train_arm(
         Optimization("adam", options.lr, schedule="onecycle", iterations=options.iterations),
         validation_interval=interval,
         save_interval=interval,
-        amp="bf16",
+        amp=options.amp,
         loss_weights=arm.loss_weights,
     )
     metrics = Metrics(folder, log)
@@ -263,7 +263,7 @@ def ablate(options: argparse.Namespace) -> str:
     data = render(options.out / "data", options.level, options.train, options.test, log)
     settings = {
         name: getattr(options, name)
-        for name in ("level", "train", "test", "iterations", "batch_size", "lr")
+        for name in ("level", "train", "test", "iterations", "batch_size", "lr", "amp")
     }
     file = options.out / "results.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -312,6 +312,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=positive, default=300, help="default: 300")
     parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
     parser.add_argument("--lr", type=above_zero, default=0.002, help="of Adam (default: 0.002)")
+    parser.add_argument(
+        "--amp", choices=["off", "bf16"], default="off", help="precision (default: off, float32)"
+    )
     parser.add_argument("--seeds", type=positive, default=3, help="default: 3")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu", help="default: cpu")
     options = parser.parse_args()

@@ -15,6 +15,7 @@ from tools.ablate_guidance import ARMS, ablate, interval, plot, render, table
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = {"level": "easy", "train": 8, "test": 4, "iterations": 2, "batch_size": 2, "lr": 0.001}
+SETTINGS |= {"amp": "off"}
 
 
 def run(arm: str, seed: int, accuracy: float, iou: float | None = None) -> dict:
