@@ -1,5 +1,6 @@
 """BPE and WordPiece codecs on the vocabularies in assets/, or on a tokenizers JSON file."""
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +31,8 @@ class SubwordCodec(Codec):
             vocabulary, the head then grows by them.
         positions: T.
         special_ids: further ids that have no text.
-        unknown_id: stands for pieces that the vocabulary lacks; None where it lacks none.
+        unknown_id: stands for pieces that the vocabulary lacks; None where it lacks none, or has
+            nothing that stands for them.
         truncates: a word of too many pieces is cut (keeping stop), as the reference does for
             WordPiece; otherwise such a word is not learned.
 
@@ -57,6 +59,7 @@ class SubwordCodec(Codec):
         self.positions = positions
         self._vocabulary_end = vocabulary_end(tokenizer)
         self.num_classes = max(self._vocabulary_end, start_id + 1, stop_id + 1, pad_id + 1)
+        self._unknown_id = unknown_id
         self._reserved = {start_id, stop_id, pad_id, unknown_id}
         self._textless = set(special_ids)
         self._truncates = truncates
@@ -77,17 +80,31 @@ class SubwordCodec(Codec):
 
         One without upper case, or without some letters, can never be right on them.
         """
-        return all(self.decode(self._pieces(c)) == c for c in characters)
+        pieces = {c: self._pieces(c) for c in characters}
+        return all(own is not None and self.decode(own) == c for c, own in pieces.items())
 
-    def _pieces(self, word: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
+    def _pieces(self, word: str) -> tuple[int, ...] | None:
+        """Ids; None where the vocabulary lacks some of the word."""
+        try:
+            encoding = self.tokenizer.encode(word, add_special_tokens=False)
+        except Exception:  # plain, by vocabularies that have nothing for unknown pieces
+            return None
+        if self._unknown_id is None:  # others leave such pieces out, and the places at the end
+            covered = {place for first, end in encoding.offsets for place in range(first, end)}
+            if any(place not in covered and not c.isspace() for place, c in enumerate(word)):
+                return None
+        return tuple(encoding.ids)
 
     def encode(self, word: str) -> np.ndarray:
         """Ids of a word, int64 [T]; all padding where the word can't be learned."""
         pieces = self._pieces_of(word)
-        if self._truncates:
+        if pieces is not None and self._truncates:
             pieces = pieces[: self.positions - 2]
-        if len(pieces) > self.positions - 2 or self._reserved.intersection(pieces):
+        if (
+            pieces is None
+            or len(pieces) > self.positions - 2
+            or self._reserved.intersection(pieces)
+        ):
             return np.full(self.positions, self.pad_id, dtype=np.int64)
         return self._row(pieces)
 
@@ -153,8 +170,9 @@ def custom_codec(name: str, tokenizer_json: str, positions: int) -> SubwordCodec
         ids.append(known[0] if known else size)
         size += not known
     start_id, stop_id, pad_id = ids
-    unknown_token = getattr(tokenizer.model, "unk_token", None)
-    unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else None
+    model = json.loads(tokenizer_json)["model"]
+    unknown_token = model.get("unk_token")
+    unknown_id = tokenizer.token_to_id(unknown_token) if unknown_token else model.get("unk_id")
     textless = {*tokenizer.get_added_tokens_decoder(), *ids, unknown_id}
     return SubwordCodec(name, tokenizer, start_id, stop_id, pad_id, positions, textless, unknown_id)
 

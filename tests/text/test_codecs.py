@@ -121,6 +121,24 @@ def test_own_vocabulary_without_special_tokens_gets_them_appended():
     assert codec.decode([0, codec.pad_id]) == "hello"
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.BPE({"h": 0, "o": 1, "ho": 2, "e": 3, "l": 4}, [("h", "o")]),
+        models.Unigram([(piece, -1.0) for piece in ("h", "o", "e", "l")]),
+        models.Unigram([(piece, -1.0) for piece in ("<unk>", "h", "o", "e", "l")], unk_id=0),
+        models.WordPiece({"ho": 0, "##e": 1, "##l": 2, "e": 3, "l": 4}),
+        models.WordLevel({"hoel": 0}),
+    ],
+)
+def test_letters_that_an_own_vocabulary_lacks_are_not_learned(model):
+    codec = build_codecs("hoelz", 25, ("bpe",), {"bpe": Tokenizer(model).to_str()})["bpe"]
+    rows = codec.encode_batch(["hoel", "hozel", "hoelz", "zhoel"])
+    assert codec.count_unlearnable(rows) == 3
+    assert codec.count_unlearnable(rows[:1]) == 0
+    assert not codec.fusible
+
+
 def test_a_file_that_is_no_vocabulary_is_refused():
     with pytest.raises(ValueError, match="not a tokenizers JSON file"):
         build_codecs("abc", 25, ("bpe",), {"bpe": "{}"})
