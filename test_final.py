@@ -38,8 +38,16 @@ def run(options: Namespace, process: Process, log: RunLog) -> Findings | None:
     check_evaluation(options)
     sets = EvaluationSets(options, log)
     scorer = Scorer(options, process, sets, log)
-    for path in checkpoints_to_test(options):
-        scorer.score(path)
+    checkpoints = checkpoints_to_test(options)
+    refused = []
+    for path in checkpoints:
+        try:
+            scorer.score(path)
+        except CheckpointError as error:
+            if options.compare or len(refused) + 1 == len(checkpoints):
+                raise
+            refused.append(error)
+            log(f"not scored: {error}")
     if not process.is_main:
         return None
     findings = scorer.findings()
@@ -48,6 +56,8 @@ def run(options: Namespace, process: Process, log: RunLog) -> Findings | None:
         log("\n" + comparison_table(first, second, findings.comparisons))
     if len(findings.scores_by_path) > 1:
         log("\n" + ranking(findings.scores_by_path))
+    for error in refused:
+        log(f"not scored: {error}")
     log("\n" + contents_table(findings.contents))
     return findings
 

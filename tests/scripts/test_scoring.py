@@ -82,6 +82,7 @@ def test_a_folder_of_checkpoints_is_ranked_on_other_sets(run, tmp_path, make_lmd
     for number in (2, 4, 6, 8):
         model = create_model("mgp_str_mini_stem8x8_3_32_128")
         save_checkpoint(tmp_path / f"runs/iter_{number}.pth", model)
+    (tmp_path / "runs/iter_5.pth").write_bytes((tmp_path / "runs/iter_4.pth").read_bytes()[:-999])
     done = run(
         f"python3 test_final.py --eval_data {tmp_path}/sets --benchmark_all_eval --device cpu "
         f"--workers 0 --model_dir {tmp_path}/runs --range 3-6 --protocol 62 "
@@ -99,6 +100,7 @@ def test_a_folder_of_checkpoints_is_ranked_on_other_sets(run, tmp_path, make_lmd
         assert [(total["name"], total["images"]) for total in found["totals"]] == [("OST", 4)]
     ranked = re.findall(r"^\| (\S+\.pth) +\| +6 \|", done.stdout, re.MULTILINE)
     assert sorted(ranked) == tested
+    assert f"not scored: {tmp_path}/runs/iter_5.pth" in done.stdout.split(ranked[-1])[-1]
 
 
 def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
