@@ -196,7 +196,7 @@ def select_data(options: Namespace) -> Selection:
     """What to train on.
 
     Raises:
-        OptionError: options for rendered words, and none are selected.
+        OptionError: options for rendered words, and none are selected; those for LMDBs, likewise.
 
     """
     selection = Selection(
@@ -212,6 +212,8 @@ def select_data(options: Namespace) -> Selection:
         raise OptionError(
             f"--synthetic_… options are for rendered words: add {SYNTHETIC} to --select_data."
         )
+    if set(selection.names) == {SYNTHETIC} and selection.usage_ratio < 1:
+        raise OptionError("--total_data_usage_ratio is of LMDBs; --select_data names none.")
     return selection
 
 

@@ -18,6 +18,12 @@ AUGMENTATION_MODES = {
 }
 # What the modes go by, as in the reference.
 AUGMENTATION_DEFAULTS = {"augs_num": 3, "augs_mag": None, "intact_prob": 0.5}
+# Of which optimizers a setting is.
+OPTIMIZER_SETTINGS = {
+    "beta1": ("adam", "adamw", "sgd"),
+    "rho": ("adadelta",),
+    "eps": ("adadelta",),
+}
 CORE_AREA_WEIGHT = 0.5  # the reference's
 
 
@@ -58,7 +64,8 @@ def optimization(options: Namespace) -> Optimization:
 
     Raises:
         OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with,
-            --compile beside --recompute, a warm-up that the schedule has no room for.
+            --compile beside --recompute, a warm-up that the schedule has no room for, a setting
+            of another optimizer.
 
     """
     if options.scheduler and options.schedule:
@@ -81,12 +88,16 @@ def optimization(options: Namespace) -> Optimization:
             f"--warmup {options.warmup} must be shorter than the run, --num_iter "
             f"{options.num_iter}."
         )
+    optimizer = next((n for n in OPTIMIZERS if getattr(options, n, False)), "adadelta")
+    for name, optimizers in OPTIMIZER_SETTINGS.items():
+        if optimizer not in optimizers and getattr(options, name) != getattr(Optimization, name):
+            raise OptionError(f"--{name} is a setting of {', '.join(optimizers)}, not {optimizer}.")
     lr = options.lr if options.lr is not None else 1.0
     if options.FT:
         schedule = schedule or "cosine"
         lr = options.lr if options.lr is not None else 0.1
     return Optimization(
-        optimizer=next((n for n in OPTIMIZERS if getattr(options, n, False)), "adadelta"),
+        optimizer=optimizer,
         lr=lr,
         beta1=options.beta1,
         rho=options.rho,

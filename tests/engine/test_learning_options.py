@@ -5,6 +5,7 @@ import pytest
 from engine.learning_options import augmentation_settings, loss_weights, optimization
 from engine.model_options import training_config
 from engine.option_error import OptionError
+from train_final_dist import select_data
 from utils import get_args
 
 TRAIN = ["--train_data", "t", "--valid_data", "v"]
@@ -36,11 +37,26 @@ def test_optimizer_options_have_their_effect(arguments, expected):
         (["--scheduler", "--schedule", "cosine"], "exclude each other"),
         (["--FT"], "name it with --saved_model"),
         (["--compile", "--recompute"], "decides by itself"),
+        (["--beta1", "0.5"], "setting of adam, adamw, sgd, not adadelta"),
+        (["--adam", "--rho", "0.9"], "setting of adadelta, not adam"),
+        (["--sgd", "--eps", "1e-6"], "setting of adadelta, not sgd"),
     ],
 )
 def test_optimizer_options_that_contradict(arguments, message):
     with pytest.raises(OptionError, match=message):
         optimization(get_args("train_final_dist", TRAIN + arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--synthetic_level", "easy"], "add synthetic to --select_data"),
+        (["--select_data", "synthetic", "--total_data_usage_ratio", "0.5"], "names none"),
+    ],
+)
+def test_settings_of_data_that_are_not_selected(arguments, message):
+    with pytest.raises(OptionError, match=message):
+        select_data(get_args("train_final_dist", TRAIN + arguments))
 
 
 @pytest.mark.parametrize(
