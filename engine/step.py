@@ -1,6 +1,7 @@
 """One training step: losses over all ranks, gradient, clipping, optimizer, schedule."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class Stepper:
         self._scaler = torch.amp.GradScaler(process.device.type, enabled=amp == "fp16")
         self._buffers = list(model.buffers())
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        # The schedule goes by iterations, those that are skipped included, which PyTorch takes for
+        # a mistake if the first one is, as it mostly is in fp16.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
 
     def __call__(self, parts: Sequence[Part], stop: bool = False) -> StepResult:
         """Take a step on a batch, which comes in parts where it is too large for the memory.

@@ -4,6 +4,8 @@ The plain one is the reference step of tools/bench_train.py: all positions, full
 maps, as the papers' formulas read.
 """
 
+import math
+
 import torch
 
 from engine.distributed import Process
@@ -22,7 +24,7 @@ MODELS = {
 }
 WEIGHTS = {"core_area_loss": 0.5, "guidance_loss": 0.25}
 BATCH = 4
-AMP = {torch.bfloat16: "bf16"}
+AMP = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 def alone(device="cpu"):
@@ -60,7 +62,7 @@ def plain(name, dtype, device="cpu"):
     """Losses and gradients of the plain step."""
     model, images, targets = given(name, dtype, device)
     model.fuse_attention(False)
-    with torch.autocast(device, dtype, enabled=dtype == torch.bfloat16):
+    with torch.autocast(device, dtype, enabled=dtype in AMP):
         losses = plain_losses(model, images, targets)
     sum(WEIGHTS.get(n, 1.0) * loss for n, loss in losses.items()).backward()
     return {n: loss.item() for n, loss in losses.items()}, gradients(model)
@@ -88,7 +90,11 @@ def fast(name, dtype, device="cpu", parts=1, fused=None, **form):
         (images[i : i + size], {n: t[i : i + size] for n, t in targets.items()})
         for i in range(0, BATCH, size)
     ]
-    return step(pieces).losses, gradients(model)
+    for _ in range(17):  # fp16's scale, 2 to the 16th, is halved until it fits
+        result = step(pieces)
+        if math.isfinite(result.gradient_norm):
+            break
+    return result.losses, gradients(model)
 
 
 def norm(value):

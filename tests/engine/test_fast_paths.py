@@ -34,12 +34,13 @@ def test_equal_to_the_plain_step(name, dtype, allowed, form, monkeypatch, traini
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("name", MODELS)
-def test_bf16_is_as_near_to_exact_as_the_plain_step_in_bf16(name, form, training_steps):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounded_steps_are_as_near_to_exact_as_plain_ones(dtype, name, form, training_steps):
     if form.get("parts") and name != "mgp":
         pytest.skip("BatchNorm sees the parts one by one")
     exact_losses, exact = training_steps.plain(name, torch.float64)
-    rounded_losses, rounded = training_steps.plain(name, torch.bfloat16)
-    losses, found = training_steps.fast(name, torch.bfloat16, **form)
+    rounded_losses, rounded = training_steps.plain(name, dtype)
+    losses, found = training_steps.fast(name, dtype, **form)
     for loss, value in exact_losses.items():
         allowed = 1.5 * abs(rounded_losses[loss] - value) + 1e-2 * abs(value)
         assert abs(losses[loss] - value) <= allowed, loss
@@ -62,15 +63,17 @@ def test_compiled_models_are_equal_too(recomputes, training_steps):
     training_steps.assert_near(found, wanted, 1e-4)
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_fused_optimizers_move_weights_as_loops_do(kind, training_steps):
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("adam", "fused"), ("adamw", "fused"), ("sgd", "fused"), ("adadelta", "foreach")],
+)
+def test_fused_optimizers_move_weights_as_loops_do(kind, form, training_steps):
     moved = {}
     for plainly in (True, False):
         model = training_steps.built("mgp")
         optimizer, _ = Optimization(optimizer=kind, lr=0.01, weight_decay=0.1).build(model)
-        if plainly:
-            for group in optimizer.param_groups:
-                group["fused"] = False
+        for group in optimizer.param_groups:
+            group[form] = not plainly
         generator = torch.Generator().manual_seed(1)
         for _ in range(3):
             for p in model.parameters():
