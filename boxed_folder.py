@@ -52,6 +52,10 @@ class BoxedFolder:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def name_of(self, number: int) -> str:
+        """The image's file."""
+        return str(self.path / self._entries[number][0])
+
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the file can't be read) and normalised label."""
         name, label, _ = self._entries[number]

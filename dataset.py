@@ -159,6 +159,9 @@ class RecordSet(Protocol):
     def read(self, number: int) -> tuple[bytes | Image.Image | None, str]:
         """Image or its bytes, None where there are none, and normalised label."""
 
+    def name_of(self, number: int) -> str:
+        """A record in words: where it is, for a person to find it."""
+
 
 def _read_record(
     records: RecordSet, number: int, image_format: ImageFormat, core_areas: bool
@@ -174,7 +177,7 @@ def _read_record(
     else:
         (stored, text), boxes = records.read(number), None
     if stored is None:
-        raise UnreadableImageError("the record has no image")
+        raise UnreadableImageError("there is no image")
     image = decode_image(stored, image_format.channels)
     resized = resize_image(image, image_format.height, image_format.width, image_format.keep_ratio)
     core_area = None
@@ -256,7 +259,7 @@ class TrainingDataset(Dataset):
                     records, number, self.image_format, self.core_areas
                 )
             except UNUSABLE as error:
-                passed_over.append(f"{records.path} record {number}: {error}")
+                passed_over.append(f"{records.name_of(number)}: {error}")
                 continue
             if self.augmenter is not None:
                 number = (source_number << 40) + position
@@ -270,7 +273,7 @@ class TrainingDataset(Dataset):
         """A sample's record in words: where it is, and its number there."""
         source_number, index = record
         records, number = self.sources[source_number].locate(index)
-        return f"{records.path} record {number}"
+        return records.name_of(number)
 
     def _augment(
         self, pixels: np.ndarray, core_area: np.ndarray | None, epoch: int, sample: int
@@ -312,7 +315,7 @@ class EvaluationDataset(Dataset):
         try:
             read = _read_record(self.records, number, self.image_format, self.core_areas)
         except UNUSABLE as error:
-            line = f"{self.records.path} record {number}: {error}"
+            line = f"{self.records.name_of(number)}: {error}"
             return Sample(None, "", passed_over=(line,))
         return replace(_to_sample(*read, self.image_format.width), record=(0, number))
 

@@ -126,6 +126,10 @@ class LabelledFolder:
         for path, label in self._annotated:
             yield read_file(self.path / path), label.encode("utf-8")
 
+    def name_of(self, number: int) -> str:
+        """The image's file."""
+        return str(self.path / self._entries[number][0])
+
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the file can't be read) and normalised label."""
         path, label = self._entries[number]

@@ -133,6 +133,10 @@ class LmdbSet:
         except DAMAGE as error:
             raise DataError(f"{self.path} can't be read ({damage_in_words(error)})") from None
 
+    def name_of(self, number: int) -> str:
+        """A record in words."""
+        return f"{self.path} record {number}"
+
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record.
 

@@ -76,7 +76,6 @@ class RenderedSource:
     name = SYNTHETIC
     size = None
     has_boxes = True
-    path = Path(SYNTHETIC)  # in messages
 
     def __init__(self, settings: StreamSettings, label_filter: LabelFilter, seed: int):
         self.settings, self.charset = settings, label_filter.charset
@@ -91,6 +90,10 @@ class RenderedSource:
     def describe(self) -> Mapping[str, Any]:
         """What the stream is made of."""
         return {SYNTHETIC: f"endless renderings, {self.settings.describe(self.renderer)}"}
+
+    def name_of(self, number: int) -> str:
+        """A word's place in the stream."""
+        return f"{SYNTHETIC} record {number}"
 
     def read(self, number: int) -> tuple[Image.Image, str]:
         """Image and normalised label of a word."""

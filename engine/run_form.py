@@ -1,5 +1,7 @@
 """The model as training runs it: attention kernel, memory layout, compiled, over all ranks."""
 
+import warnings
+
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -54,5 +56,7 @@ def run_form(
     wrapped = torch.compile(model) if compiled else model
     if process.world_size > 1:
         gpus = [process.device.index] if on_gpu else None
+        # It is about filters of one pixel, whose strides say nothing: their layouts are the same.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view", UserWarning)
         wrapped = DistributedDataParallel(wrapped, device_ids=gpus)
     return wrapped

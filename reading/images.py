@@ -76,7 +76,8 @@ def find_images(place: str | Path) -> list[Path]:
         candidates = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
     else:
         candidates = [Path(p) for p in glob.glob(str(place), recursive=True)]
-    found = sorted((p for p in candidates if p.is_file()), key=_natural)
+    # A link to nothing, too, so that reading it tells of it.
+    found = sorted((p for p in candidates if p.is_file() or not p.exists()), key=_natural)
     if not found:
         raise FileNotFoundError(
             f"There are no images at {place}; give an image, a folder with "

@@ -261,8 +261,9 @@ def test_images_are_found_in_natural_order(tmp_path, word):
     for name in ("10.png", "2.png", "b.JPG", "notes.txt"):
         (tmp_path / name).write_bytes(word)
     (tmp_path / "folder.png").mkdir()
-    assert [p.name for p in find_images(tmp_path)] == ["2.png", "10.png", "b.JPG"]
-    assert [p.name for p in find_images(f"{tmp_path}/*.png")] == ["2.png", "10.png"]
+    (tmp_path / "3.png").symlink_to("gone.png")  # found, so that it is told of
+    assert [p.name for p in find_images(tmp_path)] == ["2.png", "3.png", "10.png", "b.JPG"]
+    assert [p.name for p in find_images(f"{tmp_path}/*.png")] == ["2.png", "3.png", "10.png"]
     assert [p.name for p in find_images(tmp_path / "2.png")] == ["2.png"]
     with pytest.raises(FileNotFoundError, match="There are no images at"):
         find_images(tmp_path / "nothing")
