@@ -26,7 +26,7 @@ from engine.evaluation import Evaluator, protocol_line
 from engine.freezing import FreezeError, freeze
 from engine.learning_options import augmentation_settings, loss_weights, optimization
 from engine.memory import BatchTooLargeError
-from engine.metrics import Metrics, MissingPackageError
+from engine.metrics import Metrics, MissingPackageError, need_wandb
 from engine.model_options import training_config
 from engine.option_error import OptionError
 from engine.rehearsal import rehearse
@@ -82,6 +82,8 @@ PLAIN_ERRORS = (
 
 def train(options: Namespace, process: Process) -> None:
     """Train as the options say."""
+    if options.wandb:
+        need_wandb()  # before the data are opened, and in a dry run, too
     start = None
     if options.saved_model:
         start = load_checkpoint(options.saved_model, options.imgH, options.imgW, options.PAD)

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -97,13 +98,24 @@ class Metrics:
                 self._log(f"warning: {place} can't be written ({error}), and will lack numbers")
 
 
-def _start_wandb(folder: RunFolder, project: str, options: Mapping[str, Any]):
+def need_wandb() -> ModuleType:
+    """The package of Weights & Biases.
+
+    Raises:
+        MissingPackageError: it is not installed.
+
+    """
     try:
         import wandb
     except ImportError:
         raise MissingPackageError(
             "--wandb needs the wandb package, which is not installed: pip install wandb."
         ) from None
+    return wandb
+
+
+def _start_wandb(folder: RunFolder, project: str, options: Mapping[str, Any]):
+    wandb = need_wandb()
     # The same id, so that a resumed run goes on in the same curves; other runs may have its name.
     place = folder.path / "wandb_id"
     if not place.exists():

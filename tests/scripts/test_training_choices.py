@@ -26,6 +26,11 @@ def test_a_dry_run_finds_what_a_run_would(run, short_run, tmp_path):
     (tmp_path / "run/best_accuracy.pth").write_bytes(b"")
     done = run(short_run(tmp_path, MODEL, "--dry_run"), ok=False)
     assert done.returncode == 2 and "holds the weights of another run" in done.stderr
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/wandb.py").write_text("raise ImportError\n")
+    command = short_run(tmp_path / "other", MODEL, "--dry_run", "--wandb", "words")
+    done = run(command, ok=False, PYTHONPATH=str(tmp_path / "modules"))
+    assert done.returncode == 2 and "pip install wandb" in done.stderr
 
 
 def test_a_set_that_is_trained_on_and_scored_is_warned_of(run, short_run, data_tree, tmp_path):
