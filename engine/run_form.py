@@ -43,6 +43,7 @@ def run_form(
     # On CPUs again; what is compiled is left to the compiler.
     model.attend_by_hand(not on_gpu and not compiled)
     model.pack_products(not on_gpu and not compiled)
+    model.fold_decoders(True)
     model.recompute(recomputes)
     if isinstance(model, AcdsEncoder):
         model.draws_pyramid = False

@@ -1,15 +1,23 @@
 """ATD, the adaptive transformation decoder of ACDS-STR (reference facts, 4.2)."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.a3 import GROUPS
+from modules.pointwise import pair_as_matrix
 
 
 class ATD(nn.Module):
     """Tokens to positions, then channels to classes; linear but for two LayerNorms.
 
     The last LayerNorm makes the logits. Attribute names are those of the official state dict.
+
+    Attributes:
+        folds: compute each pair of convolutions as one matrix, equal up to rounding.
+
     """
+
+    folds = False
 
     def __init__(self, num_tokens: int, width: int, positions: int, classes: int):
         super().__init__()
@@ -26,13 +34,24 @@ class ATD(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] -> logits [B, T, classes]."""
-        features = self.tokenLearner1(self.token_norm(tokens).unsqueeze(-1))  # [B, T, D, 1]
+        tokens = self.token_norm(tokens)
+        if self.folds:
+            return self.norm_1(decode(tokens, *self.matrices()))
+        features = self.tokenLearner1(tokens.unsqueeze(-1))  # [B, T, D, 1]
         return self.norm_1(self.tokenLearner2(features.transpose(1, 2)).flatten(2).transpose(1, 2))
 
     def token_weights(self) -> Tensor:
         """How much of each token goes into each position, [T, N]: the same for every image."""
-        first, second = self.tokenLearner1
-        return second.weight.flatten(1) @ first.weight.flatten(1)
+        return pair_as_matrix(self.tokenLearner1)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """What `decode` takes: tokens to positions [T, N], channels to classes [classes, D]."""
+        return self.token_weights(), pair_as_matrix(self.tokenLearner2)
+
+
+def decode(tokens: Tensor, positions: Tensor, classes: Tensor) -> Tensor:
+    """The ATD between its norms: tokens [B, N, D] -> [B, T, classes], by `ATD.matrices`."""
+    return F.linear(positions @ tokens, classes)
 
 
 def token_shares(weights: Tensor, batch: int) -> Tensor:

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from modules.a3 import A3
-from modules.atd import ATD, token_shares
+from modules.a3 import A3, aggregate
+from modules.atd import ATD, decode, token_shares
 from modules.core_area_map import map_factors, sum_channels
 from modules.feature_extractor import FeatureExtractor, Features
 
@@ -81,45 +81,35 @@ class FoldedMap(nn.Module):
         return sum_channels(maps, [getattr(self, f"from_{name}")[0] for name in names]) + self.bias
 
 
-def fold_pair(first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
-    """Two bias-free 1x1 convolutions, the first in groups, as one matrix [out, in]."""
-    return second.weight.detach().flatten(1) @ _dense(first)
-
-
-def _dense(conv: nn.Conv2d) -> Tensor:
-    """A bias-free 1x1 convolution in groups as a matrix [out, in]."""
-    return torch.block_diag(*conv.weight.detach().flatten(1).chunk(conv.groups))
-
-
 class FoldedA3(nn.Module):
-    """A3 for reading: a matrix for each pair of convolutions, and T features instead of N values.
-
-    As `feat` is linear, it may follow the attention, which leaves T rows of N.
-    """
+    """A3 for reading, with its matrices (`modules.a3.aggregate`)."""
 
     def __init__(self, a3: A3):
         super().__init__()
         self.token_norm, self.norm = copy.deepcopy(a3.token_norm), copy.deepcopy(a3.norm)
-        self.register_buffer("positions", fold_pair(*a3.tokenLearner))
-        self.register_buffer("values", _dense(a3.feat))
+        with torch.no_grad():
+            positions, values = a3.matrices()
+        self.register_buffer("positions", positions)
+        self.register_buffer("values", values)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] -> attention [B, T, N] (rows sum to 1), features [B, T, D]."""
-        tokens = self.token_norm(tokens)
-        attention = (self.positions @ tokens.transpose(1, 2)).softmax(dim=-1)
-        return attention, self.norm(F.linear(attention @ tokens, self.values))
+        attention, features = aggregate(self.token_norm(tokens), self.positions, self.values)
+        return attention, self.norm(features)
 
 
 class FoldedATD(nn.Module):
-    """The ATD with each pair of its 1x1 convolutions as one matrix."""
+    """The ATD for reading, with its matrices (`modules.atd.decode`)."""
 
     def __init__(self, atd: ATD):
         super().__init__()
         self.token_norm, self.norm = copy.deepcopy(atd.token_norm), copy.deepcopy(atd.norm_1)
-        self.register_buffer("positions", fold_pair(*atd.tokenLearner1))
-        self.register_buffer("classes", fold_pair(*atd.tokenLearner2))
+        with torch.no_grad():
+            positions, classes = atd.matrices()
+        self.register_buffer("positions", positions)
+        self.register_buffer("classes", classes)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] -> attention [B, T, N] (`token_shares`), logits [B, T, classes]."""
-        logits = self.norm(F.linear(self.positions @ self.token_norm(tokens), self.classes))
+        logits = self.norm(decode(self.token_norm(tokens), self.positions, self.classes))
         return token_shares(self.positions, len(tokens)), logits

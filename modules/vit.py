@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.a3 import A3
+from modules.atd import ATD
 from modules.packed_linear import Linear
 from modules.transformer_block import TransformerBlock
 
@@ -103,6 +104,12 @@ class TokenTransformer(nn.Module):
         for module in self.blocks.modules():
             if isinstance(module, Linear):
                 module.packs = packs
+
+    def fold_decoders(self, folds: bool) -> None:
+        """Let decoders compute their linear layers in a row as one; equal up to rounding."""
+        for module in self.modules():
+            if isinstance(module, A3 | ATD):
+                module.folds = folds
 
     def recompute(self, recomputes: bool) -> None:
         """Keep less for the backward pass, or what PyTorch keeps; equal up to rounding."""

@@ -157,6 +157,7 @@ def plain_step(
     model.fuse_attention(False)
     model.attend_by_hand(False)
     model.pack_products(False)
+    model.fold_decoders(False)
     model.recompute(False)
     optimization = Optimization()
     optimizer, schedule = optimization.build(model)
