@@ -44,7 +44,7 @@ def decode_image(
     if isinstance(source, Image.Image):
         with _refused_in_words(source):
             return _in_mode(source, channels, as_shown)
-    with open_image(source) as image:
+    with undecoded_image(source) as image:
         return _in_mode(image, channels, as_shown)
 
 
@@ -73,7 +73,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def open_image(source: bytes | Path) -> Iterator[Image.Image]:
+def undecoded_image(source: bytes | Path) -> Iterator[Image.Image]:
     """An image file, of which only the header is read as yet.
 
     Raises:

@@ -1,6 +1,6 @@
 """What the first bytes of an image file say: its size, and what kind of file it is."""
 
-from preprocessing import open_image
+from preprocessing import undecoded_image
 
 # First bytes and the suffix of such files.
 SUFFIXES = (
@@ -20,7 +20,7 @@ def header_size(image: bytes) -> tuple[int, int]:
         UnreadableImageError: not an image, or damaged.
 
     """
-    with open_image(image) as opened:
+    with undecoded_image(image) as opened:
         return opened.size
 
 

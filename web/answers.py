@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pages.values import granularity_values, map_values, picture_values, small_picture
-from preprocessing import UnreadableImageError, decode_image, open_image, resize_image
+from preprocessing import UnreadableImageError, decode_image, resize_image, undecoded_image
 from reading import IMAGE_SUFFIXES, Reader
 from text import Reading
 from web.limits import Limits
@@ -50,7 +50,7 @@ class WordAnswers:
 
         """
         config = self.reader.config
-        with open_image(data) as header:
+        with undecoded_image(data) as header:
             form, width, height = header.format, header.width, header.height
         if form not in self.formats:
             known = ", ".join(sorted(self.formats - {"MPO"}))
