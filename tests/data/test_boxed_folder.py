@@ -120,6 +120,9 @@ def test_missing_and_broken_images_are_passed_over(folder):
     (batch,) = evaluation_loader(dataset, 4, workers=0)
     assert batch.texts == ["cat"]
     assert len(batch.passed_over) == 3
+    missing, broken, _ = batch.passed_over
+    assert missing == f"{place / 'none.png'}: there is no image"
+    assert broken.startswith(f"{place / 'broken.png'}: ")
     assert batch.has_core_area.tolist() == [True]
     boxes = opened.read_with_boxes(2)[2]
     np.testing.assert_array_equal(batch.core_area[0, 0], draw_core_areas(boxes, (60, 20), 32, 128))
