@@ -140,12 +140,20 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
     return paths
 
 
+class StoppedError(RuntimeError):
+    """An arm was not trained to its end."""
+
+
 def train_arm(
     arm: Arm, seed: int, options: argparse.Namespace, data: tuple[Path, Path], place: Path
 ) -> dict[str, Any]:
     """Train one arm with one seed; returns its accuracies, and the seconds that it took.
 
     The data, their order and the schedule depend on the seed alone, not on the arm.
+
+    Raises:
+        StoppedError: a signal ended it early.
+
     """
     torch.manual_seed(seed)
     model = create_model(arm.model, **arm.changes)
@@ -181,6 +189,11 @@ def train_arm(
     started = time.monotonic()
     with closing(metrics):
         trainer.run(training_loader(dataset, sampler, 1))
+    if trainer.stopped:
+        raise StoppedError(
+            f"stopped by {trainer.stopped} amid {arm.name}, seed {seed}, which does not count; the "
+            "same command trains it anew, and what is missing."
+        )
     seconds = round(time.monotonic() - started)
     curve = [(iteration, accuracy["char"]) for iteration, accuracy in validation.history]
     result = {"arm": arm.name, "seed": seed, "accuracy": curve[-1][1], "curve": curve}
@@ -320,7 +333,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         print(ablate(options))
-    except (OSError, ValueError, NoFontsError, NonFiniteLossError) as error:
+    except (OSError, ValueError, NoFontsError, NonFiniteLossError, StoppedError) as error:
         fail(error)
 
 

@@ -1,16 +1,18 @@
 """The ablation's statistics, table and figure on made-up results, and a run of two iterations."""
 
 import json
+import signal
 import statistics
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
 from lmdb_set import LmdbSet
 from tools import ablate_guidance
-from tools.ablate_guidance import ARMS, ablate, interval, plot, render, table
+from tools.ablate_guidance import ARMS, StoppedError, ablate, interval, plot, render, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -189,6 +191,21 @@ def test_a_tiny_ablation_finishes_and_repeats_nothing(tmp_path, monkeypatch):
     assert (tmp_path / "data" / "train" / "data.mdb").stat().st_mtime_ns == data
     with pytest.raises(FileExistsError, match="rendered with other settings"):
         render(tmp_path / "data", "easy", 9, 4, ablate_guidance.RunLog(enabled=False))
+
+
+def test_an_arm_that_a_signal_ends_is_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    step, taken = ablate_guidance.Trainer._take_step, count(1)
+
+    def terminated(*arguments):
+        if next(taken) == 4:  # the first scores are there
+            signal.raise_signal(signal.SIGTERM)
+        return step(*arguments)
+
+    monkeypatch.setattr(ablate_guidance.Trainer, "_take_step", terminated)
+    with pytest.raises(StoppedError, match="stopped by SIGTERM amid plain, seed 1"):
+        ablate(options(tmp_path, iterations=20))
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_rendered_words_have_boxes_that_are_theirs(tmp_path, monkeypatch):
