@@ -9,7 +9,7 @@ from models.outputs import Outputs
 from models.supervision import core_area_counts, core_area_losses
 from modules.a3 import A3
 from modules.core_area import CoreAreaHead
-from modules.losses import LossSum, head_cross_entropy, label_count
+from modules.losses import LossSum, label_count
 from modules.vit import Encoding, ViTEncoder
 
 
@@ -46,21 +46,25 @@ class A3Decoding:
                 `models.supervision` describes.
 
         """
-        encoding: Encoding = self.encode(images, targets is None or "core_area" in targets)
-        if targets is None:
-            logits, attention = self.decode(encoding.tokens)
-            return Outputs.of(self.config, encoding, logits, attention)
-        losses, attention = {}, {}
+        if targets is not None:
+            return self._losses(images, targets)
+        encoding: Encoding = self.encode(images)
+        logits, attention = self.decode(encoding.tokens)
+        return Outputs.of(self.config, encoding, logits, attention)
+
+    def _losses(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, LossSum]:
+        # Imported here: it brings the compiler along, a second that readers need not wait.
+        from modules.head_losses import counted_positions, head_losses
+
+        positions = counted_positions(targets, self.pad_ids)
+        encoding: Encoding = self.encode(images, "core_area" in targets)
+        attention, features = {}, {}
         for name in self.config.granularities:
-            attention[name], features = self._aggregate(name, encoding.tokens)
-            losses[f"{name}_loss"] = head_cross_entropy(
-                self.classifier(name),
-                features,
-                targets[name],
-                self.pad_ids[name],
-                self.label_smoothing,
-            )
-        return losses | core_area_losses(self.config, encoding, targets, attention["char"])
+            attention[name], features[name] = self._aggregate(name, encoding.tokens)
+        others = core_area_losses(self.config, encoding, targets, attention["char"])
+        heads = {name: self.classifier(name) for name in self.config.granularities}
+        losses = head_losses(heads, features, targets, positions, self.label_smoothing)
+        return {f"{name}_loss": loss for name, loss in losses.items()} | others
 
     def loss_counts(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each loss of `forward` counts, by name, without a forward pass."""

@@ -4,6 +4,8 @@ The heads of MGP-STR have 50,257 and 30,522 classes; the logits of a batch, thei
 gradient would be the largest tensors of a training step by far.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,11 +14,11 @@ from torch import Tensor, nn
 # where products are small, have memory for 256 MiB.
 CPU_LOGITS = 2**22
 GPU_LOGITS = 2**26
+# Logits have columns up to a multiple of this: GPUs' tensor cores want rows of whole 16 bytes, or
+# take three times as long.
+COLUMNS = {"cuda": 8}
 
 
-# Compilers leave it alone: they would make it anew for each number of chunks, and PyTorch 2.11's
-# loses the gradients that are kept on `ctx`, so that the encoder would learn nothing.
-@torch.compiler.disable
 def linear_cross_entropy(
     head: nn.Linear,
     features: Tensor,
@@ -27,7 +29,9 @@ def linear_cross_entropy(
     """Sum of the cross entropies of `head(features)`; equal to the plain one up to rounding.
 
     Logits are made for some positions at a time. As the loss is a plain sum, its gradient is known
-    at once and is computed along, so nothing has to be computed a second time.
+    at once and is computed along, so nothing has to be computed a second time. Compilers must leave
+    it alone: they would make it anew for each number of chunks, and PyTorch 2.11's loses the
+    gradients that are kept on `ctx`, so that the encoder would learn nothing.
 
     Args:
         head: linear layer D -> classes, with a bias.
@@ -42,6 +46,14 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(features, head.weight, head.bias, targets, smoothing, chunk)
 
 
+def _filled_up(values: Tensor, value: float) -> Tensor:
+    """Rows up to a multiple of `COLUMNS`, as the logits' columns are to be."""
+    missing = -len(values) % COLUMNS.get(values.device.type, 1)
+    if not missing:
+        return values
+    return torch.cat([values, values.new_full((missing, *values.shape[1:]), value)])
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, targets, smoothing, chunk):
@@ -53,9 +65,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(dtype, torch.float32)
         learned = any(ctx.needs_input_grad[:3])
         with torch.autocast(device, enabled=False):
-            cast_features, cast_weight, cast_bias = (
-                tensor.to(dtype) for tensor in (features, weight, bias)
-            )
+            classes = len(weight)
+            cast_features = features.to(dtype)
+            cast_weight = _filled_up(weight.to(dtype), 0.0)
+            cast_bias = _filled_up(bias.to(dtype), -math.inf)
             total = torch.zeros((), dtype=wide, device=features.device)
             if learned:
                 grad_features = torch.empty_like(features)
@@ -68,16 +81,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 log_sums = logits.logsumexp(dim=-1, keepdim=True)
                 total += (log_sums - (1 - smoothing) * logits.gather(1, wanted)).sum()
                 if smoothing:
-                    total -= smoothing * logits.mean(dim=-1).sum()
+                    total -= smoothing * logits[:, :classes].mean(dim=-1).sum()
                 if not learned:
                     continue
                 gradient = logits.sub_(log_sums).exp_()  # the softmax
                 if smoothing:
-                    gradient -= smoothing / gradient.shape[1]
+                    gradient[:, :classes] -= smoothing / classes
                 gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, smoothing - 1))
-                grad_bias += gradient.sum(dim=0)
+                grad_bias += gradient[:, :classes].sum(dim=0)
                 gradient = gradient.to(dtype)
                 grad_features[start : start + chunk] = gradient @ cast_weight
+                gradient = gradient[:, :classes]
                 if grad_weight.dtype == dtype:
                     grad_weight.addmm_(gradient.t(), part)
                 else:

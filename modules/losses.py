@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,32 +20,6 @@ class LossSum:
         return self.total / self.count.clamp(min=1)
 
 
-def head_cross_entropy(
-    head: nn.Linear, features: Tensor, targets: Tensor, pad_id: int, smoothing: float = 0.0
-) -> LossSum:
-    """Cross entropy of `head(features)`, without the positions that are padding.
-
-    The head runs on the positions that count only: a word has about four BPE positions, not 27;
-    and on so many of them at a time that its logits need little memory. The mean equals
-    `CrossEntropyLoss(ignore_index=pad_id, label_smoothing=smoothing)` on the logits of all
-    positions.
-
-    Args:
-        head: linear layer D -> classes.
-        features: [B, T, D].
-        targets: int64 [B, T].
-        pad_id: target id of the positions that are not learned.
-        smoothing: share of each target that is spread over all classes, 0 to below 1.
-
-    """
-    # Imported here: it brings the compiler along, a second that readers need not wait.
-    from modules.linear_cross_entropy import linear_cross_entropy
-
-    counted = targets != pad_id
-    total = linear_cross_entropy(head, features[counted], targets[counted], smoothing)
-    return LossSum(total, label_count(targets, pad_id))
-
-
 def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int, smoothing: float = 0.0) -> LossSum:
     """Cross entropy of logits [B, T, classes], without the positions that are padding.
 
@@ -56,9 +30,13 @@ def cross_entropy(logits: Tensor, targets: Tensor, pad_id: int, smoothing: float
         smoothing: share of each target that is spread over all classes, 0 to below 1.
 
     """
-    counted = targets != pad_id
-    found = logits[counted].to(torch.promote_types(logits.dtype, torch.float32))
-    total = F.cross_entropy(found, targets[counted], reduction="sum", label_smoothing=smoothing)
+    total = F.cross_entropy(
+        logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32)),
+        targets.flatten(),
+        ignore_index=pad_id,
+        reduction="sum",
+        label_smoothing=smoothing,
+    )
     return LossSum(total, label_count(targets, pad_id))
 
 

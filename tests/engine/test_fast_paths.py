@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.backends.debugging import aot_eager
 
 from engine.optimization import Optimization
 
@@ -61,6 +62,22 @@ def test_compiled_models_are_equal_too(recomputes, training_steps):
     losses, found = training_steps.fast("mgp", torch.float32, compiled=True, recomputes=recomputes)
     assert {n: losses[n] for n in expected} == pytest.approx(expected, rel=1e-4)
     training_steps.assert_near(found, wanted, 1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_compilers_get_encoder_and_decoders_in_one_piece(name, monkeypatch, training_steps):
+    expected, wanted = training_steps.plain(name, torch.float64)
+    pieces, compiler = [], torch.compile
+
+    def counting(graph, inputs):
+        pieces.append(graph)
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", lambda model: compiler(model, backend=counting))
+    losses, found = training_steps.fast(name, torch.float64, compiled=True)
+    assert len(pieces) == 1
+    assert {n: losses[n] for n in expected} == pytest.approx(expected, rel=1e-9)
+    training_steps.assert_near(found, wanted, 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A training step on a GPU: every fast way, beside the plain step in float64 on the CPU."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,29 @@ def test_bf16_is_as_near_to_exact_as_the_plain_step_in_bf16(name, form, training
     ]
     own, plainly = np.linalg.norm(errors, axis=0)
     assert own <= 1.2 * plainly
+
+
+def test_compiled_parts_of_a_batch_add_up(exact_fp32, training_steps):
+    expected, wanted = training_steps.plain("mgp", torch.float64)
+    losses, found = training_steps.fast("mgp", torch.float32, "cuda", parts=2, compiled=True)
+    assert {n: losses[n] for n in expected} == pytest.approx(expected, rel=1e-4)
+    training_steps.assert_near(found, wanted, 1e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_heads_alone_keep_the_cpu_waiting_and_before_the_work(name, training_steps):
+    model = training_steps.built(name).cuda()
+    images, targets = problem(model, 4, "cuda")
+    model(images, targets)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            model(images, targets)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [str(w.message) for w in found if "synchroniz" in str(w.message)]
+    assert len(waits) <= (0 if name == "acds_atd" else len(model.config.granularities)), waits
 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modules.linear_cross_entropy import linear_cross_entropy
+from modules.linear_cross_entropy import COLUMNS, linear_cross_entropy
 
 CHUNKS = [1, 7, 20, 1000]
 POSITIONS, WIDTH, CLASSES = 20, 16, 300
@@ -45,6 +45,15 @@ def test_loss_and_gradients_are_the_plain_ones(dtype, tolerance, smoothing, chun
     ours = gradients(lambda *a: linear_cross_entropy(*a, smoothing, chunk), dtype)
     assert [g.dtype for g in ours] == [dtype] * 4
     assert distance(ours, gradients(lambda *a: plain(*a, smoothing), dtype)) < tolerance
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_columns_up_to_a_multiple_change_nothing(monkeypatch, smoothing):
+    plainly = gradients(lambda *a: plain(*a, smoothing), torch.float64)
+    monkeypatch.setitem(COLUMNS, "cpu", 8)
+    assert CLASSES % 8
+    ours = gradients(lambda *a: linear_cross_entropy(*a, smoothing, 7), torch.float64)
+    assert distance(ours, plainly) < 1e-9
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
