@@ -17,7 +17,7 @@ from error_cause import cause_of
 from models.checkpoint_error import CheckpointError
 from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
-from models.registry import PRESETS, build_model, preset_config
+from models.registry import build_model, preset_config, preset_of_shape
 from models.safetensors_file import SUFFIX as SAFETENSORS_SUFFIX
 from models.safetensors_file import load_safetensors
 from text import CHARSET_PRESETS
@@ -297,15 +297,7 @@ def _infer_config(
             )
     width, channels = state["patch_embed.proj.weight"].shape[:2]
     family = "acds-str" if acds else "char-str" if heads == ("char",) else "mgp-str"
-    name = next(
-        (
-            n
-            for n, p in PRESETS.items()
-            if (p["family"], p["width"], p["depth"], "patch_height" in p)
-            == (family, width, len(blocks), False)
-        ),
-        None,
-    )
+    name = preset_of_shape(family, width, len(blocks))
     if name is None:
         raise CheckpointError(
             f"{path} has an encoder of width {width} and {len(blocks)} blocks; no {family} model "

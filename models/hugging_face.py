@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.registry import PRESETS, preset_config
+from models.registry import PRESETS, preset_config, preset_of_shape
 from text import CHARSET_PRESETS
 from whole_file import whole_file
 
@@ -56,14 +56,7 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     # transformers leaves out of config.json what equals its defaults, which are the base model's.
     width = theirs.get("hidden_size", 768)
     depth = theirs.get("num_hidden_layers", 12)
-    name = next(
-        (
-            n
-            for n, p in PRESETS.items()
-            if (p["family"], p["width"], p["depth"]) == ("mgp-str", width, depth)
-        ),
-        None,
-    )
+    name = preset_of_shape("mgp-str", width, depth)
     if name is None:
         raise ValueError(f"no mgp-str model has width {width} and depth {depth}")
     heads = theirs.get("num_attention_heads", 12)

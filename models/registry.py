@@ -121,6 +121,15 @@ def preset_config(name: str, **changes: Any) -> ModelConfig:
     return ModelConfig(name=name, **{**PRESETS[name], **changes})
 
 
+def preset_of_shape(family: str, width: int, depth: int) -> str | None:
+    """Name of the preset with such an encoder, of the official patches; None if there is none."""
+    wanted = {"family": family, "width": width, "depth": depth, "patch_height": None}
+    for name, preset in PRESETS.items():
+        if {field: preset.get(field) for field in wanted} == wanted:
+            return name
+    return None
+
+
 def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
     """Recognizer of a configuration, newly initialised.
 
