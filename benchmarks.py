@@ -52,7 +52,7 @@ EXPECTED_IMAGES = {b.name: b.images for b in (*EIGHT, *IC03)}
 # Of the training sets, as the field's LMDBs have them.
 TRAINING_IMAGES = {"MJ_train": 7_224_586, "MJ_valid": 802_731, "MJ_test": 891_924}
 # All images of the first are in the second.
-PART_OF = {"IC13_857": "IC13_1015", "IC15_1811": "IC15_2077"}
+PART_OF = {"IC13_857": "IC13_1015", "IC15_1811": "IC15_2077", "IC03_860": "IC03_867"}
 # Benchmarks of several LMDBs: those are called by their paths below the benchmark's folder.
 _OF_PARTS = {"union14mbenchmark": "Union14M-Benchmark", "ost": "OST"}
 # Other names that folders go by.

@@ -1,14 +1,14 @@
 """Two models on the same words: is one better, or is it chance?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
-from engine.evaluation import ReadWord, SetScore
+from engine.evaluation import ReadWord
 from scoring.statistics import DRAWS, SEED, Interval, percentiles
-from scoring.summary import EACH_IMAGE_ONCE, Summary, without_repetition
+from scoring.summary import EACH_IMAGE_ONCE, Summary, each_image_once
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Comparison:
 def compare(first: Summary, second: Summary) -> list[Comparison]:
     """Tests of all sets, and of all their images together, for what both models have.
 
+    No image is tested twice, also where several sets are scored as one.
+
     Raises:
         ValueError: they were scored by different protocols.
 
@@ -56,10 +58,9 @@ def compare(first: Summary, second: Summary) -> list[Comparison]:
     others = {score.name: score for score in second.scores}
     sets = [(s.name, [s], [others[s.name]]) for s in first.scores if s.name in others]
     if len(sets) > 1:
-        once = [without_repetition(summary.scores) for summary in (first, second)]
-        sets.append((EACH_IMAGE_ONCE, *once))
+        sets.append((EACH_IMAGE_ONCE, first.scores, second.scores))
     return [
-        mcnemar(name, column, list(_pairs(own, other)))
+        mcnemar(name, column, _pairs(each_image_once(own), each_image_once(other)))
         for column in columns
         for name, own, other in sets
     ]
@@ -99,10 +100,8 @@ def mcnemar(name: str, column: str, pairs: Sequence[tuple[ReadWord, ReadWord]]) 
 
 
 def _pairs(
-    first: Sequence[SetScore], second: Sequence[SetScore]
-) -> Iterator[tuple[ReadWord, ReadWord]]:
-    theirs = {(word.source, word.record): word for score in second for word in score.words}
-    for score in first:
-        for word in score.words:
-            if (word.source, word.record) in theirs:
-                yield word, theirs[word.source, word.record]
+    first: Sequence[ReadWord], second: Sequence[ReadWord]
+) -> list[tuple[ReadWord, ReadWord]]:
+    theirs = {(word.source, word.record): word for word in second}
+    pairs = [(word, theirs.get((word.source, word.record))) for word in first]
+    return [(word, other) for word, other in pairs if other is not None]

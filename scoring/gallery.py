@@ -13,7 +13,7 @@ from pages.values import granularity_values, map_values, picture_values, smaller
 from preprocessing import decode_image, resize_image
 from reading import Reader
 from scoring.statistics import SEED
-from scoring.summary import Summary, without_repetition
+from scoring.summary import Summary, each_image_once
 from text import Reading
 
 
@@ -50,8 +50,7 @@ def gallery(
         on_images: told of each.
 
     """
-    words = [w for score in without_repetition(summary.scores) for w in score.words]
-    errors = [word for word in words if not word.right("fused")]
+    errors = [word for word in each_image_once(summary.scores) if not word.right("fused")]
     shown = errors
     if len(errors) > most:
         chosen = random.Random(SEED).sample(range(len(errors)), most)

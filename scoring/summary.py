@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import PART_OF
-from engine.evaluation import SetScore, merge_scores
+from engine.evaluation import ReadWord, SetScore, merge_scores
 from engine.report import Total, totals
 from scoring.statistics import (
     Interval,
@@ -84,7 +84,7 @@ def summarize(
 ) -> Summary:
     """Statistics of scores that have their words."""
     columns = list(scores[0].correct)
-    once = [word for score in without_repetition(scores) for word in score.words]
+    once = each_image_once(scores)
     return Summary(
         path,
         model,
@@ -98,10 +98,14 @@ def summarize(
     )
 
 
-def without_repetition(scores: Sequence[SetScore]) -> list[SetScore]:
-    """Sets less those whose images are all in another one of them."""
-    names = {score.name for score in scores}
-    return [score for score in scores if PART_OF.get(score.name) not in names]
+def each_image_once(scores: Sequence[SetScore]) -> list[ReadWord]:
+    """Words of scores, less those of sets whose images are all in another one of them.
+
+    A score may be of several sets.
+    """
+    words = [word for score in scores for word in score.words]
+    sources = {word.source for word in words}
+    return [word for word in words if PART_OF.get(word.source) not in sources]
 
 
 def _summary(name: str, words: Sequence, columns: Sequence[str]) -> SetSummary:

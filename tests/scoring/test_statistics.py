@@ -123,6 +123,11 @@ def test_images_of_two_sets_are_tested_once():
         "IC13_1015": 2,
         "each image once": 2,
     }
+    # Scored as one set, as without --benchmark_all_eval.
+    summary = summary_of("A", {"evaluation": [*part, *whole]})
+    assert summary.once.measures["fused"].images == 2
+    assert sum(row.images for row in summary.once.lengths) == 2
+    assert {c.images for c in compare(summary, summary)} == {2}
 
 
 def test_other_protocols_are_not_compared():
