@@ -78,7 +78,10 @@ class SubwordCodec(Codec):
     def can_read(self, characters: str) -> bool:
         """Whether every character can be told from all others in this vocabulary.
 
-        One without upper case, or without some letters, can never be right on them.
+        One without upper case, or without some letters, can never be right on them. A character
+        that is the piece of a special id is let pass (GPT-2's `!`, `"` and `#`): it is in one
+        label in a hundred, and without BPE little would be left of the fused reading of 94
+        characters.
         """
         pieces = {c: self._pieces(c) for c in characters}
         return all(own is not None and self.decode(own) == c for c, own in pieces.items())
@@ -115,8 +118,14 @@ class SubwordCodec(Codec):
         the reference keeps BPE's leading spaces and a leading `##` (quirks 5 and 6).
         """
         kept = [i for i in ids if i < self._vocabulary_end and i not in self._textless]
-        text = self.tokenizer.decode(kept, skip_special_tokens=False)
-        return "".join(text.split()).removeprefix("##" if self.name == "wp" else "")
+        text = "".join(self.tokenizer.decode(kept, skip_special_tokens=False).split())
+        # Not of the word `##5`, whose pieces are `#`, `#` and `5`.
+        continues = self.name == "wp" and kept and self._is_continuation(kept[0])
+        return text.removeprefix("##") if continues else text
+
+    def _is_continuation(self, piece: int) -> bool:
+        token = self.tokenizer.id_to_token(piece)
+        return token is not None and len(token) > 2 and token.startswith("##")
 
 
 def gpt2_codec(positions: int) -> SubwordCodec:

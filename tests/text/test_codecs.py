@@ -91,6 +91,14 @@ def test_a_label_that_collides_with_the_stop_id_is_not_learned_by_bpe(codecs):
     assert cased["char"].count_unlearnable(cased["char"].encode_batch(["#", "a"])) == 0
 
 
+def test_wordpiece_loses_marks_of_continuation_but_no_number_signs():
+    codec = build_codecs(CHARSET_PRESETS["36"] + "#", 25, ("char", "wp"))["wp"]
+    for label in ("##5", "#", "##", "a##b", "ing"):
+        row = codec.encode(label)
+        assert codec.decode([i for i in row[1:] if i not in (codec.stop_id, codec.pad_id)]) == label
+    assert codec.decode([codec.tokenizer.token_to_id("##ing")]) == "ing"
+
+
 def test_a_label_of_too_many_pieces_is_not_learned_by_bpe():
     codec = build_codecs("字", 25, ("bpe",))["bpe"]
     assert (codec.encode("字" * 25) == codec.pad_id).all()
