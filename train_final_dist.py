@@ -22,9 +22,14 @@ from torch import nn
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
-from engine.evaluation import Evaluator, protocol_line
+from engine.evaluation import Evaluator, protocol_line, scoring_charset
 from engine.freezing import FreezeError, freeze
-from engine.learning_options import augmentation_settings, loss_weights, optimization
+from engine.learning_options import (
+    USUAL_RATES,
+    augmentation_settings,
+    loss_weights,
+    optimization,
+)
 from engine.memory import BatchTooLargeError
 from engine.metrics import Metrics, MissingPackageError, need_wandb
 from engine.model_options import training_config
@@ -36,7 +41,7 @@ from engine.run_form import run_form
 from engine.run_state import ResumedRun, find_common_state, plain_options
 from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
-from engine.validation import Validation
+from engine.validation import Validation, sets_identity
 from engine.weight_average import WeightAverage
 from label_filter import LabelFilter
 from lmdb_file import DataError
@@ -58,9 +63,6 @@ from sources import (
 from synthetic import StreamSettings
 from text import Charset
 from utils import fail, get_args
-
-# Of optimizers that --lr's default, the reference's for Adadelta, is not for.
-USUAL_RATES = {"adam": 0.001, "adamw": 0.001, "sgd": 0.01}
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
@@ -92,12 +94,16 @@ def train(options: Namespace, process: Process) -> None:
     augmentation = augmentation_settings(options)
     selection = select_data(options)
     counts = batch_counts(options.batch_size, selection.ratios())
-    sources, validation_sets, evaluation_sets = open_data(options, config, selection, process)
+    scored = scoring_charset(Charset(config.characters), options.protocol)
+    sources, validation_sets, evaluation_sets = open_data(
+        options, config, selection, scored, process
+    )
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
     with run_folder(options, name, process) as folder:
         log = RunLog(None if options.dry_run else folder.log, enabled=process.is_main)
-        resumed = find_resumed(options, config, plan, sources, folder, process, log)
+        judged_by = sets_identity(validation_sets, scored)
+        resumed = find_resumed(options, config, plan, sources, judged_by, folder, process, log)
         state = resumed.state if resumed else None
         for seed in (random.seed, np.random.seed, torch.manual_seed):
             seed(options.manualSeed)
@@ -111,7 +117,7 @@ def train(options: Namespace, process: Process) -> None:
             )
             first = state.iteration if state else 0
             metrics = Metrics(folder, log, first, options.wandb, vars(options))
-        say_setup(log, model, plan, process, sources, counts)
+        say_setup(log, model, plan, process, sources, counts, scored)
         trained = {Path(path).resolve() for source in sources for path in source.describe()}
         for kind, sets in (("validation", validation_sets), ("evaluation", evaluation_sets)):
             for name, lmdb_set in sets.items():
@@ -133,9 +139,14 @@ def train(options: Namespace, process: Process) -> None:
             options.recompute,
         )
         average = WeightAverage(model, options.ema) if options.ema is not None else None
-        scored = average.model if average else model
         evaluator = Evaluator(
-            scored, codecs, image_format, process, options.batch_size, options.workers
+            average.model if average else model,
+            codecs,
+            image_format,
+            process,
+            options.batch_size,
+            options.workers,
+            scored,
         )
         validation = Validation(
             evaluator, validation_sets, evaluation_sets, process, folder, log, metrics, state
@@ -247,20 +258,26 @@ def run_folder(options: Namespace, name: str, process: Process) -> Iterator[RunF
 
 
 def open_data(
-    options: Namespace, config: ModelConfig, selection: Selection, process: Process
+    options: Namespace,
+    config: ModelConfig,
+    selection: Selection,
+    scored: Charset,
+    process: Process,
 ) -> tuple[list[Source | RenderedSource], dict[str, LmdbSet], dict[str, LmdbSet]]:
-    """The sources to train on, and the sets for validation and evaluation by name."""
-    charset = Charset(config.characters)
+    """The sources to train on, and the sets for validation and evaluation by name.
+
+    Those are of the same words as test_final.py's: what the model can't read is misread.
+    """
     filtering = not options.data_filtering_off
-    trainable = LabelFilter(charset, config.max_length, filtering)
-    scored = replace(trainable, trainable=False)
+    trainable = LabelFilter(Charset(config.characters), config.max_length, filtering)
+    compared = LabelFilter(scored, None, filtering, trainable=False)
     log = RunLog(enabled=process.local_rank == 0)
     with process.first_of_machine_first():
         sources = open_sources(selection, trainable, log)
-        validation_sets = open_evaluation_sets(options.valid_data, scored, log=log)
+        validation_sets = open_evaluation_sets(options.valid_data, compared, log=log)
         evaluation_sets = {}
         if options.eval_data:
-            evaluation_sets = open_evaluation_sets(options.eval_data, scored, log=log)
+            evaluation_sets = open_evaluation_sets(options.eval_data, compared, log=log)
     return sources, validation_sets, evaluation_sets
 
 
@@ -269,6 +286,7 @@ def find_resumed(
     config: ModelConfig,
     plan: Plan,
     sources: Sequence[Source | RenderedSource],
+    judged_by: list[str],
     folder: RunFolder,
     process: Process,
     log: RunLog,
@@ -297,7 +315,9 @@ def find_resumed(
     for line in check_against_state(told, plan.optimization, process.world_size, streams, state):
         log(line)
     # A best score counts for the same sets, and where the weights are that reached it.
-    if told["valid_data"] != state.options["valid_data"] or not folder.best.exists():
+    if state.validation != judged_by:
+        log("the best accuracy is looked for anew, as it is one of other images or labels")
+    if state.validation != judged_by or not folder.best.exists():
         resumed = resumed._replace(state=replace(state, best_accuracy=-1.0))
     return resumed
 
@@ -364,6 +384,7 @@ def say_setup(
     process: Process,
     sources: Sequence[Source | RenderedSource],
     counts: Sequence[int],
+    scored: Charset,
 ) -> None:
     """Device, versions, precision, batches and data, at the top of the log."""
     described = ", ".join(f"{k} {v}" for k, v in versions().items())
@@ -386,12 +407,12 @@ def say_setup(
         f"{sum(counts) * process.world_size * plan.accumulate} a step ({shares})"
     )
     optimizer, rate = plan.optimization.optimizer, plan.optimization.lr
-    if optimizer in USUAL_RATES and rate >= 100 * USUAL_RATES[optimizer]:
+    if rate >= 100 * USUAL_RATES[optimizer]:
         log(
             f"warning: --lr {rate:g} is far too high for {optimizer}; "
             f"{USUAL_RATES[optimizer]:g} is usual"
         )
-    log(protocol_line(Charset(config.characters)))
+    log(protocol_line(Charset(config.characters), scored))
     for source in sources:
         for path, report in source.describe().items():
             log(f"training {path}: {report}")

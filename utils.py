@@ -21,9 +21,8 @@ from argument_types import (
     workers,
 )
 from engine.model_options import DEFAULT_MODELS
-from engine.training_options import add_training_options
+from engine.training_options import add_protocol_option, add_training_options
 from models import list_models
-from text import CHARSET_PRESETS
 
 # Options of the official parsers that never had an effect in these methods.
 REFUSED = {
@@ -285,12 +284,7 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="--eval_data is a folder of images with a gt.txt, not of LMDBs (default: off)",
     )
-    group.add_argument(
-        "--protocol",
-        choices=list(CHARSET_PRESETS),
-        help="how words are compared: 36 without case and punctuation, 62 with case, 94 with case "
-        "and punctuation (default: 36, as the field does; a charset of one's own as it is)",
-    )
+    add_protocol_option(group)
     group.add_argument(
         "--data_filtering_off",
         action="store_true",

@@ -24,6 +24,8 @@ OPTIMIZER_SETTINGS = {
     "rho": ("adadelta",),
     "eps": ("adadelta",),
 }
+# Without --FT, --lr is 1 by default for all of them, as in the reference.
+USUAL_RATES = {"adadelta": 1.0, "adam": 0.001, "adamw": 0.001, "sgd": 0.01}
 CORE_AREA_WEIGHT = 0.5  # the reference's
 
 
@@ -95,7 +97,7 @@ def optimization(options: Namespace) -> Optimization:
     lr = options.lr if options.lr is not None else 1.0
     if options.FT:
         schedule = schedule or "cosine"
-        lr = options.lr if options.lr is not None else 0.1
+        lr = options.lr if options.lr is not None else USUAL_RATES[optimizer] / 10
     return Optimization(
         optimizer=optimizer,
         lr=lr,

@@ -74,8 +74,6 @@ def check_against_state(
     notes = [f"changed in this run: --{n}, {own[n]} before, {options[n]} now" for n in changed]
     if longer:
         notes.append(f"changed in this run: --num_iter, now {now['iterations']}")
-    if "valid_data" in changed:
-        notes.append("the best accuracy is looked for anew, as it is one of other images")
     for stream in state.streams:
         name, identity = stream["name"], stream["identity"]
         if name in streams and streams[name] != identity:

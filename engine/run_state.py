@@ -6,7 +6,7 @@ it under `training`: plain values and tensors only.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ class RunState:
         random: states of the random generators of every rank.
         options: of the command line.
         average: of the weights' moving average; None where there is none.
+        validation: identity of the sets that the best accuracy is of; empty where it is not known.
 
     """
 
@@ -54,6 +55,7 @@ class RunState:
     random: list[dict[str, Any]]
     options: dict[str, Any]
     average: dict[str, Any] | None = None
+    validation: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, path: Path) -> "RunState":
@@ -65,7 +67,7 @@ class RunState:
         """
         stored = checkpoint.extra.get("training")
         names = {field.name for field in fields(cls)}
-        if not isinstance(stored, Mapping) or not names - {"average"} <= set(stored):
+        if not isinstance(stored, Mapping) or not names - {"average", "validation"} <= set(stored):
             raise CheckpointError(
                 f"{path} has weights, but not the state of a run: --resume takes a last.pth of "
                 "this version. To start a new run from its weights, use --saved_model."

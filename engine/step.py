@@ -28,6 +28,7 @@ class StepResult:
         losses: means over all ranks, by name; those of weight 0 are left out.
         total: their weighted sum.
         gradient_norm: before clipping.
+        learning_rate: that it was taken with; the highest of the parameters'.
         skipped: whether loss or gradient was NaN or infinite, and the weights stayed as they were.
         stop: whether any rank was asked to stop.
 
@@ -36,6 +37,7 @@ class StepResult:
     losses: dict[str, float]
     total: float
     gradient_norm: float
+    learning_rate: float
     skipped: bool = False
     stop: bool = False
 
@@ -119,11 +121,13 @@ class Stepper:
         else:
             self._scaler.step(self.optimizer)
         self._scaler.update()
+        learning_rate = max(group["lr"] for group in self.optimizer.param_groups)
         self.schedule.step()
         return StepResult(
             {n: m for n, m, w in zip(names, means, weights, strict=True) if w},
             total,
             float(norm),
+            learning_rate,
             skipped,
             stopping > 0,
         )

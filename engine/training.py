@@ -286,7 +286,7 @@ class Trainer:
         self.log(f"warning: step {iteration:,} skipped ({cause}); {told}")
         if self._skipped_in_a_row >= self.plan.most_skipped:
             self._save(iteration, loader)  # nothing was learned from them
-            rate = self._step.optimizer.param_groups[0]["lr"]
+            rate = result.learning_rate
             raise NonFiniteLossError(
                 f"{self._skipped_in_a_row} steps in a row had a loss or gradient that is no finite "
                 f"number (last: {cause}), and changed nothing. Most often the learning rate is too "
@@ -319,6 +319,7 @@ class Trainer:
             skipped=self.skipped,
             optimization=asdict(self.plan.optimization),
             random=random,
+            validation=self.validation.identity,
             options=self._options,
             average=self._average.state() if self._average else None,
             **self._step.state(),
@@ -399,7 +400,7 @@ class Trainer:
         found = {f"train/{name}": value for name, value in result.losses.items()} | {
             "train/loss": result.total,
             "train/gradient_norm": result.gradient_norm,
-            "train/learning_rate": self._step.optimizer.param_groups[0]["lr"],
+            "train/learning_rate": result.learning_rate,
             "train/images_per_s": meter.images_per_s,
             "train/data_wait_share": meter.data_wait_share,
             "train/loop_share": meter.loop_share,

@@ -20,6 +20,7 @@ from engine.step import AMP_TYPES
 from engine.stream_options import add_stream_options
 from models import GRANULARITIES
 from modules.core_area import FORMS
+from text import CHARSET_PRESETS
 
 
 def add_filter_option(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,16 @@ def add_filter_option(parser: argparse.ArgumentParser) -> None:
         "--data_filtering_off",
         action="store_true",
         help="keep labels that are too long as annotated (default: off)",
+    )
+
+
+def add_protocol_option(group: argparse._ArgumentGroup) -> None:
+    """How words are compared; testing has it, too."""
+    group.add_argument(
+        "--protocol",
+        choices=list(CHARSET_PRESETS),
+        help="how words are compared: 36 without case and punctuation, 62 with case, 94 with case "
+        "and punctuation (default: 36, as the field does; a charset of one's own as it is)",
     )
 
 
@@ -46,6 +57,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="folder with LMDBs that are scored for the best weights and at the end, and decide on "
         "nothing (default: none)",
     )
+    add_protocol_option(group)
     group.add_argument(
         "--select_data",
         default="MJ-ST",
@@ -179,7 +191,10 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--adamw", action="store_true", help="AdamW (default: Adadelta)")
     kind.add_argument("--sgd", action="store_true", help="SGD with momentum (default: Adadelta)")
     group.add_argument(
-        "--lr", type=above_zero, help="learning rate, above 0 (default: 1, with --FT 0.1)"
+        "--lr",
+        type=above_zero,
+        help="learning rate, above 0 (default: 1; with --FT 0.1, with Adam and AdamW 0.0001, with "
+        "SGD 0.001)",
     )
     group.add_argument(
         "--beta1",
@@ -264,7 +279,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--FT",
         action="store_true",
-        help="fine-tuning: needs --saved_model; a tenth of the rate, cosine (default: off)",
+        help="fine-tuning: needs --saved_model; a tenth of the usual rate, cosine (default: off)",
     )
     group.add_argument(
         "--amp",

@@ -1,12 +1,15 @@
 """Scores while training: which weights are the best, and how well they read every set."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from PIL import Image
 
 from attention_pictures import attention_picture
+from content_hash import record_digest
 from dataset import RecordSet
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, readable
@@ -19,8 +22,33 @@ from models.checkpoint import save_checkpoint
 from preprocessing import UnreadableImageError, decode_image
 from progress import RunLog
 from reading import Reader
+from text import Charset
 
 PICTURES = 6  # of the first validation set
+IDENTIFYING = 64  # records of a set, evenly from first to last
+
+
+def sets_identity(sets: Mapping[str, RecordSet], scored: Charset) -> list[str]:
+    """What tells sets from others, wherever they are: a digest of each, by some of its records.
+
+    Args:
+        sets: by name, which is no part of it.
+        scored: what words are compared in.
+
+    """
+    return sorted(_identity(records, scored) for records in sets.values())
+
+
+def _identity(records: RecordSet, scored: Charset) -> str:
+    digest = hashlib.sha256(f"{scored.characters} {len(records.numbers)}".encode())
+    places = np.linspace(0, len(records.numbers) - 1, IDENTIFYING).astype(int)
+    try:
+        for number in map(int, records.numbers[np.unique(places)]):
+            image, text = records.read(number)
+            digest.update(record_digest(image, text.encode()))
+    except DataError:
+        return f"{records.path} could not be read"
+    return digest.hexdigest()
 
 
 class Validation:
@@ -96,6 +124,11 @@ class Validation:
             if others and self.process.is_main:
                 self.log(f"\nevaluation after iteration {iteration:,}\n{table(others)}")
                 self._metrics.write(iteration, _by_set("evaluation", others))
+
+    @cached_property
+    def identity(self) -> list[str]:
+        """Of the sets that the best weights are chosen on."""
+        return sets_identity(self.sets, self.evaluator.scored)
 
     def _scores(self, sets: Mapping[str, RecordSet], stops: Callable[[], bool]) -> list[SetScore]:
         """Of the sets that can be read; what keeps one from it is no reason to end a run."""

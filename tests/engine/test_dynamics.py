@@ -68,6 +68,12 @@ def one_step(amp: str = "off", **changes):
     return result, moved**0.5
 
 
+def test_the_rate_that_is_told_is_the_steps_own_and_the_heads():
+    rising = {"layer_decay": 0.5, "schedule": "cosine", "warmup": 3, "iterations": 10}
+    result, _ = one_step(**rising)
+    assert result.learning_rate == pytest.approx(1 / 4)
+
+
 def test_gradients_that_stay_infinite_are_not_laid_to_fp16s_scale():
     torch.manual_seed(0)
     model = create_model("mgp_str_mini_stem8x8_3_32_128", granularities=("char",)).train()

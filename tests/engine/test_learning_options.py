@@ -24,6 +24,8 @@ def parsed_training(*arguments: str):
         (["--scheduler"], ("adadelta", 1.0, "reference")),
         (["--schedule", "cosine"], ("adadelta", 1.0, "cosine")),
         (["--FT", "--saved_model", "x"], ("adadelta", 0.1, "cosine")),
+        (["--FT", "--saved_model", "x", "--adamw"], ("adamw", 0.0001, "cosine")),
+        (["--FT", "--saved_model", "x", "--sgd", "--lr", "0.5"], ("sgd", 0.5, "cosine")),
     ],
 )
 def test_optimizer_options_have_their_effect(arguments, expected):

@@ -181,8 +181,8 @@ def test_what_cannot_be_exact_is_told():
     size, ranks = check(world_size=2, streams={"MJ": 31})
     assert "MJ is not the same any more" in size
     assert "1 process(es) before, 2 now" in ranks
-    changed, best = check(valid_data="other")
-    assert "--valid_data, v before" in changed and "looked for anew" in best
+    (changed,) = check(valid_data="other")
+    assert "--valid_data, v before" in changed
 
 
 def test_another_model_is_refused(model):
@@ -216,7 +216,7 @@ def test_a_run_is_begun_anew_where_one_was_killed_before_its_first_state(tmp_pat
     (folder.path / "last.pth.next.partial").write_bytes(b"")
 
     def resumed(resume):
-        return find_resumed(Namespace(resume=resume), None, None, [], folder, ALONE, log)
+        return find_resumed(Namespace(resume=resume), None, None, [], [], folder, ALONE, log)
 
     assert resumed("auto") is None
     assert "starting afresh" in log.shown()
@@ -225,6 +225,24 @@ def test_a_run_is_begun_anew_where_one_was_killed_before_its_first_state(tmp_pat
     for resume in ("auto", None):
         with pytest.raises(RunFolderError, match="would overwrite"):
             resumed(resume)
+
+
+def test_a_best_accuracy_counts_for_the_sets_that_it_is_of(tmp_path, model, log):
+    folder = RunFolder(tmp_path, "run")
+    state = replace(STATE, options=OPTIONS, validation=["digest"])
+    save_state(folder.path, model, state, keep=1)
+    folder.best.write_bytes(b"")
+    own = Namespace(**{**OPTIONS, "resume": "auto", "saved_model": None})
+    plan = Namespace(optimization=OPTIMIZATION)
+
+    def best(judged_by):
+        resumed = find_resumed(own, model.config, plan, [], judged_by, folder, ALONE, log)
+        return resumed.state.best_accuracy
+
+    assert best(["digest"]) == 12.5 and "looked for anew" not in log.shown()
+    assert best(["another"]) == -1 and "looked for anew" in log.shown()
+    folder.best.unlink()
+    assert best(["digest"]) == -1
 
 
 def test_paths_in_options_are_kept_as_text(tmp_path):

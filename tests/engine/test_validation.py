@@ -11,7 +11,7 @@ from engine.distributed import Process
 from engine.evaluation import EvaluationStoppedError, Evaluator, SetScore
 from engine.metrics import Metrics
 from engine.run_folder import RunFolder
-from engine.validation import Validation
+from engine.validation import Validation, sets_identity
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, open_evaluation_sets
@@ -67,6 +67,22 @@ def test_the_best_weights_are_kept_and_the_other_sets_scored(make, monkeypatch):
     assert "evaluation after iteration 6" not in validation.log.text
     validation(7, at_end=True)
     assert "evaluation after iteration 7" in validation.log.text
+
+
+def test_sets_are_known_by_what_they_hold(make_lmdb, encode_image, tmp_path):
+    records = [(encode_image(word), word) for word in ("one", "Two", "three")]
+
+    def identity(name, records, scored="36"):
+        make_lmdb(tmp_path / name, records)
+        charset = Charset.load(scored)
+        labels = LabelFilter(charset, None, trainable=False)
+        return sets_identity(open_evaluation_sets(str(tmp_path / name), labels), charset)
+
+    own = identity("here", records)
+    assert identity("there/too", records) == own
+    for others in (records[:2], [*records[:2], (records[2][0], "there")], records[::-1]):
+        assert identity(f"others_{len(list(tmp_path.iterdir()))}", others) != own
+    assert identity("cased", records, "62") != own
 
 
 def test_a_set_that_can_not_be_read_any_more_is_left_out(make, monkeypatch):

@@ -71,6 +71,18 @@ def test_labels_that_a_granularity_cannot_learn_are_counted(
     assert "could not be learned by wp" not in shown
 
 
+def test_validation_compares_the_words_that_testing_compares(
+    run, short_run, tmp_path, make_lmdb, encode_image
+):
+    words = ["ab", "!!!", "-", "a" * 26]
+    make_lmdb(tmp_path / "valid", [(encode_image("ab"), word) for word in words])
+    cased = ["--sensitive", "--valid_data", tmp_path / "valid", "--dry_run"]
+    shown = run(short_run(tmp_path, MODEL, *cased)).stdout
+    assert "validation valid: 2 records kept, 2 dropped" in shown and "scored on 36" in shown
+    shown = run(short_run(tmp_path, MODEL, *cased, "--protocol", "94")).stdout
+    assert "validation valid: 4 records kept, 0 dropped" in shown and "scored on 94" in shown
+
+
 def losses(place) -> set[str]:
     """Names of the losses that were logged, all of them above 0."""
     lines = (place / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
