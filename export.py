@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.exported_forms import FORMS, compare, megabytes, staged
 from engine.model_options import check_against_checkpoint
 from engine.option_error import OptionError
+from engine.stopping import exit_on_sigterm
 from models.checkpoint import load_model
 from reading import Reader, Reading, UnreadableImageError, find_images
 from reading.images import SAMPLES
@@ -93,6 +94,7 @@ def export(options: Namespace) -> None:
 def main() -> None:
     """Parse, export; a form that reads otherwise ends with status 1, a fault with 2."""
     options = get_args("export")
+    exit_on_sigterm()
     try:
         export(options)
     except DisagreementError as error:

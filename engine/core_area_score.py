@@ -8,6 +8,7 @@ from torch import nn
 
 from dataset import EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.evaluation import to_device
+from lmdb_file import DataError
 from loader_processes import start_loading
 
 THRESHOLD = 0.5
@@ -58,8 +59,13 @@ def score_core_areas(
 
     Raises:
         NoCoreAreaError: the model has no core-area map.
+        DataError: no record could be compared.
 
     """
+    if not (model.config.has_extractor or model.config.core_area_head):
+        raise NoCoreAreaError(
+            f"{model.config.name} has no core-area map; train it with --is_mask_supervision."
+        )
     model.eval()
     dataset = EvaluationDataset(records, ImageFormat.of(model.config), records.numbers, True)
     sums = torch.zeros(4, dtype=torch.float64)  # IoU, IoU of the trivial map, shared, either
@@ -70,11 +76,6 @@ def score_core_areas(
         if counted.any():
             with torch.inference_mode():
                 outputs = model(to_device(batch.images[counted], device))
-            if outputs.core_area is None:
-                raise NoCoreAreaError(
-                    f"{model.config.name} has no core-area map; train it with "
-                    "--is_mask_supervision."
-                )
             predicted = outputs.core_area.flatten(1).cpu() > threshold
             true = batch.core_area[counted].flatten(1) > 0
             shared = (predicted & true).sum(1).double()
@@ -85,6 +86,9 @@ def score_core_areas(
             sums += torch.stack([iou.sum(), trivial.sum(), shared.sum(), either.sum()])
             images += len(iou)
         on_images(len(batch.texts) + len(batch.passed_over))
-    mean = 100 * sums[:2] / max(images, 1)
+    if not images:
+        first = f"; the first: {passed_over[0]}" if passed_over else ""
+        raise DataError(f"{records.path} has no record whose boxes can be compared{first}")
+    mean = 100 * sums[:2] / images
     pooled = 100 * sums[2] / sums[3].clamp(min=1)
     return CoreAreaScore(images, float(mean[0]), float(pooled), float(mean[1]), tuple(passed_over))

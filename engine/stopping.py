@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -9,6 +10,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # What is sent again within so many seconds is the same wish: `timeout` signals its command and then
 # the command's group, torchrun passes on the Ctrl-C that the terminal has sent to all.
 SAME_WISH = 1.0
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end the process as Ctrl-C does, so that what it began is tidied away."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 class StopRequest:

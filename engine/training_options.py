@@ -29,7 +29,8 @@ def add_filter_option(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data_filtering_off",
         action="store_true",
-        help="keep labels that are too long as annotated (default: off)",
+        help="learn from labels that are too long only as annotated, and compare those without any "
+        "character of the protocol (default: off)",
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from lmdb_writer import unfinished_job
 
 
@@ -40,7 +42,7 @@ def marked_folder(partial: Path) -> Iterator[Path]:
     """An empty folder of this command's own, gone afterwards; one that was left is emptied.
 
     Raises:
-        FileExistsError: there is a folder that no such command left.
+        FileExistsError: there is a folder that no such command left, or one is at work in it.
 
     """
     # Beside it, as the folder itself may be an LMDB; what has none is somebody's own.
@@ -50,17 +52,25 @@ def marked_folder(partial: Path) -> Iterator[Path]:
             f"{partial} is the beginning of a conversion: finish that with the same command, or "
             "remove the folder."
         )
-    if partial.exists():
-        if any(partial.iterdir()) and not mark.exists():
-            raise FileExistsError(
-                f"{partial} is there, and is nothing of an interrupted command: move it away, or "
-                "choose another place."
-            )
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    mark.touch()
+    if partial.exists() and any(partial.iterdir()) and not mark.exists():
+        raise FileExistsError(
+            f"{partial} is there, and is nothing of an interrupted command: move it away, or "
+            "choose another place."
+        )
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(mark)
     try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FileExistsError(
+            f"Another command is writing {partial} now; wait for its end, or choose another place."
+        ) from None
+    try:
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir()
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         mark.unlink(missing_ok=True)
+        lock.release()

@@ -53,6 +53,7 @@ from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
 from text import Charset
 from utils import fail
+from whole_file import whole_file
 
 RENDERING_SEED = 226
 INFORMATIVE = (50.0, 90.0)  # percent that the plain arm must reach
@@ -121,7 +122,8 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
         )
     # First, so that an interrupted rendering is not taken for one of other settings later on.
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    with whole_file(note) as file:
+        file.write(json.dumps(settings).encode() + b"\n")
     faces = find_faces(system_fonts=False)
     words = EasyWords() if level == "easy" else VocabularyWords()
     renderer = Renderer(level, words, faces, RENDERING_SEED)
@@ -140,8 +142,8 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
     return paths
 
 
-class StoppedError(RuntimeError):
-    """An arm was not trained to its end."""
+class UnfinishedArmError(RuntimeError):
+    """An arm was not trained, or not scored, to its end."""
 
 
 def train_arm(
@@ -152,7 +154,7 @@ def train_arm(
     The data, their order and the schedule depend on the seed alone, not on the arm.
 
     Raises:
-        StoppedError: a signal ended it early.
+        UnfinishedArmError: a signal ended it early, or it could not be scored.
 
     """
     torch.manual_seed(seed)
@@ -189,13 +191,15 @@ def train_arm(
     started = time.monotonic()
     with closing(metrics):
         trainer.run(training_loader(dataset, sampler, 1))
-    if trainer.stopped:
-        raise StoppedError(
-            f"stopped by {trainer.stopped} amid {arm.name}, seed {seed}, which does not count; the "
-            "same command trains it anew, and what is missing."
-        )
     seconds = round(time.monotonic() - started)
     curve = [(iteration, accuracy["char"]) for iteration, accuracy in validation.history]
+    scored = [*range(interval, options.iterations, interval), options.iterations]
+    if [iteration for iteration, _ in curve] != scored:
+        why = f"stopped by {trainer.stopped}" if trainer.stopped else "a validation failed"
+        raise UnfinishedArmError(
+            f"{why} amid {arm.name}, seed {seed}, which does not count; the same command trains it "
+            "anew, and what is missing."
+        )
     result = {"arm": arm.name, "seed": seed, "accuracy": curve[-1][1], "curve": curve}
     result["seconds"] = seconds
     if "core_area_loss" in arm.loss_weights:
@@ -276,7 +280,7 @@ def ablate(options: argparse.Namespace) -> str:
     data = render(options.out / "data", options.level, options.train, options.test, log)
     settings = {
         name: getattr(options, name)
-        for name in ("level", "train", "test", "iterations", "batch_size", "lr", "amp")
+        for name in ("level", "train", "test", "iterations", "batch_size", "lr", "amp", "device")
     }
     file = options.out / "results.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -293,9 +297,8 @@ def ablate(options: argparse.Namespace) -> str:
         run = train_arm(arm, seed, options, data, options.out / "runs" / f"{name}-{seed}")
         runs.append(run | {"git_commit": commit, "versions": versions()})
         contents = {"command": sys.argv, "settings": settings, "runs": runs}
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
-        partial.replace(file)
+        with whole_file(file) as written:
+            written.write(json.dumps(contents, indent=1).encode() + b"\n")
     results = {
         arm.name: {r["seed"]: r for r in runs if r["arm"] == arm.name and r["seed"] in seeds}
         for arm in ARMS
@@ -311,6 +314,11 @@ def ablate(options: argparse.Namespace) -> str:
             f"between {lowest:g} and {highest:g}%. Change --iterations or --level."
         )
     text = table(results, options.test)
+    commits = sorted(
+        {str(run.get("git_commit"))[:9] for arm in results.values() for run in arm.values()}
+    )
+    if len(commits) > 1:
+        text += f"\n\nRuns of several versions of the code: {', '.join(commits)}."
     written.write_text(text + "\n", encoding="utf-8")
     return text
 
@@ -333,7 +341,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         print(ablate(options))
-    except (OSError, ValueError, NoFontsError, NonFiniteLossError, StoppedError) as error:
+    except (OSError, ValueError, NoFontsError, NonFiniteLossError, UnfinishedArmError) as error:
         fail(error)
 
 

@@ -31,11 +31,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from argument_types import positive
 from engine.report import markdown
 from lmdb_file import DataError
-from preprocessing import UnreadableImageError
 from progress import Progress, RunLog
 from reading import Reader, open_image
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
-from tools.labelled_words import is_right, labelled_sets
+from tools.labelled_words import is_right, labelled_sets, readable
 from utils import fail
 
 TESSERACT_WORD = "5"  # level of a word's line in its table
@@ -170,23 +169,6 @@ def work(engine: str, weights: str, batch_size: str, list_of_files: str) -> None
     serve(read_all)
 
 
-def readable(sets: Mapping[str, Sequence[tuple[Path, str]]]) -> dict[str, list[tuple[Path, str]]]:
-    """The sets without images that can't be decoded, which are told."""
-    kept: dict[str, list[tuple[Path, str]]] = {}
-    for name, images in sets.items():
-        kept[name] = []
-        for file, label in images:
-            try:
-                open_image(file)
-            except (UnreadableImageError, OSError) as error:
-                print(f"unreadable, left out: {error}", file=sys.stderr)
-            else:
-                kept[name].append((file, label))
-    if not any(kept.values()):
-        raise DataError("none of the images can be read.")
-    return {name: images for name, images in kept.items() if images}
-
-
 def measure(options: argparse.Namespace, sets: Mapping[str, list[tuple[Path, str]]]) -> list[Row]:
     """Rows of all engines."""
     names = {engine: ENGINES[engine][0]() for engine in options.engines}
@@ -262,7 +244,10 @@ def main() -> None:
     ]
     print(markdown(header, cells))
     if options.json:
-        save_rows(options.json, rows=rows)
+        try:
+            save_rows(options.json, rows=rows)
+        except OSError as error:
+            fail(error)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Folders of labelled word images, and when a reading of one is right."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from labelled_folder import read_ground_truth
 from lmdb_file import DataError
+from reading import UnreadableImageError, open_image
 from text import Charset
 
 _NORMALIZE = Charset.load("36").normalize
@@ -20,6 +22,8 @@ def labelled_images(folder: Path) -> list[tuple[Path, str]]:
 
     """
     truth = read_ground_truth(folder / "gt.txt")
+    for number, problem in truth.bad_lines:
+        print(f"left out: {folder}/gt.txt line {number}: {problem}", file=sys.stderr)
     images = [(folder / path, label) for path, label in truth.entries if _NORMALIZE(label).text]
     if not images:
         raise DataError(f"{folder}/gt.txt has no line with a path and a label to compare.")
@@ -46,6 +50,28 @@ def labelled_sets(folder: Path) -> dict[str, list[tuple[Path, str]]]:
             "path, tab, label."
         )
     return {file.parent.name: labelled_images(file.parent) for file in files}
+
+
+def readable(sets: Mapping[str, Sequence[tuple[Path, str]]]) -> dict[str, list[tuple[Path, str]]]:
+    """The sets without images that can't be decoded, which are told.
+
+    Raises:
+        DataError: none of them can.
+
+    """
+    kept: dict[str, list[tuple[Path, str]]] = {}
+    for name, images in sets.items():
+        kept[name] = []
+        for file, label in images:
+            try:
+                open_image(file)
+            except (UnreadableImageError, OSError) as error:
+                print(f"unreadable, left out: {error}", file=sys.stderr)
+            else:
+                kept[name].append((file, label))
+    if not any(kept.values()):
+        raise DataError("none of the images can be read.")
+    return {name: images for name, images in kept.items() if images}
 
 
 def is_right(text: str, label: str) -> bool:

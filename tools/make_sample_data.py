@@ -220,9 +220,13 @@ def move_into_place(partial: Path, out: Path) -> None:
     if not out.exists():
         partial.rename(out)
         return
-    # The settings go first: whatever happens in between, they say whose the folders are.
-    for name in (SETTINGS_FILE, "training", "evaluation"):
-        if (out / name).is_dir():
+    # Whatever happens in between, it says that the folders are this tool's, but not whose settings
+    # they have.
+    (out / SETTINGS_FILE).write_text("{}\n", encoding="utf-8")
+    for name in ("training", "evaluation", SETTINGS_FILE):
+        if (out / name).is_symlink():
+            (out / name).unlink()
+        elif (out / name).is_dir():
             shutil.rmtree(out / name)
         (partial / name).replace(out / name)
 

@@ -12,7 +12,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+# Scripts run from the root, but Python puts the script's own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.run_folder import RunFolder, RunFolderError
+from engine.stopping import exit_on_sigterm
+from utils import fail
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = Path("quickstart")
@@ -66,10 +74,15 @@ def run_step(name: str, arguments: list[str]) -> float:
     return time.monotonic() - started
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the steps, and sum up."""
-    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args(arguments)
+    exit_on_sigterm()  # subprocess ends the step that is at work
     # A quickstart that ran before, or was interrupted, starts over.
+    try:
+        RunFolder(ROOT / RUN, "mini").lock()
+    except RunFolderError as error:
+        fail(error)
     shutil.rmtree(ROOT / RUN, ignore_errors=True)
     seconds = {name: run_step(name, arguments) for name, arguments in STEPS.items()}
     results = max(

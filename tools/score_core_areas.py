@@ -86,19 +86,23 @@ def main() -> None:
         charset = Charset(model.config.characters)
         sets = open_sets(options.data, LabelFilter(charset, model.config.max_length))
         progress = Progress(sum(map(len, sets.values())), "score", log, unit="images")
-        scores = {
-            name: score_core_areas(
-                model,
-                records,
-                device,
-                options.batch_size,
-                options.workers,
-                options.threshold,
-                progress.update,
-            )
-            for name, records in sets.items()
-        }
+        scores = {}
+        for name, records in sets.items():
+            try:
+                scores[name] = score_core_areas(
+                    model,
+                    records,
+                    device,
+                    options.batch_size,
+                    options.workers,
+                    options.threshold,
+                    progress.update,
+                )
+            except DataError as error:
+                log(f"left out: {error}")
         progress.close()
+        if not scores:
+            raise DataError(f"Nothing of {options.data} could be compared.")
         log(report(scores, options.threshold))
         if options.json:
             contents = {name: asdict(score) for name, score in scores.items()}

@@ -26,6 +26,7 @@ import torch
 
 from argument_types import positive, whole
 from engine.run_state import state_path
+from engine.stopping import exit_on_sigterm
 from models.checkpoint import load_checkpoint
 from progress import RunLog
 
@@ -41,7 +42,8 @@ class StressError(RuntimeError):
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
     """Where two nested states differ; tensors are compared bit for bit."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        same = one.dtype == other.dtype and torch.equal(one, other)
+        same = (one.dtype, one.shape) == (other.dtype, other.shape)
+        same = same and _bytes(one) == _bytes(other)
         return [] if same else [place]
     if type(one) is not type(other):
         return [place]
@@ -52,6 +54,10 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
     else:
         return [] if one == other else [place]
     return [found for where, a, b in pairs for found in differences(a, b, where)]
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def run_differences(one: Path, other: Path) -> list[str]:
@@ -90,15 +96,24 @@ class Run:
                 start_new_session=True,
             )
 
-    def finish(self) -> None:
+    def finish(self, iterations: int) -> None:
         """Let it come to its end.
 
         Raises:
-            StressError: it fails.
+            StressError: it fails, or was stopped before.
 
         """
-        if self.start().wait() != 0:
-            raise StressError(f"The run failed by itself; see {self.log}.")
+        if self._wait(self.start()) != 0 or self.reached() != iterations:
+            raise StressError(f"The run did not come to its end; see {self.log}.")
+
+    def _wait(self, process: subprocess.Popen, seconds: float | None = None) -> int:
+        """Its exit status; it is killed, with its workers, where there is none."""
+        try:
+            return process.wait(seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
 
     def kill_after(self, seconds: float) -> bool:
         """Start it and kill it; False where it ended before.
@@ -107,12 +122,9 @@ class Run:
             StressError: it fails by itself.
 
         """
-        process = self.start()
         try:
-            status = process.wait(seconds)
+            status = self._wait(self.start(), seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             return True
         if status != 0:
             raise StressError(f"The run failed by itself; see {self.log}.")
@@ -126,12 +138,15 @@ class Run:
         return load_checkpoint(newest).extra["iteration"] if newest else 0
 
 
-def stress(place: Path, kills: int, options: Sequence[str], seed: int, log: RunLog) -> None:
+def stress(
+    place: Path, kills: int, iterations: int, options: Sequence[str], seed: int, log: RunLog
+) -> None:
     """Run both, and compare their ends.
 
     Args:
         place: folder for everything; must not exist.
         kills: how often to kill.
+        iterations: of the runs.
         options: more options of the training script.
         seed: of the moments.
         log: takes a line a kill.
@@ -148,7 +163,7 @@ def stress(place: Path, kills: int, options: Sequence[str], seed: int, log: RunL
     undisturbed, killed = (Run(place, n, data, options) for n in ("undisturbed", "killed"))
     log("undisturbed run")
     started = time.time()
-    undisturbed.finish()
+    undisturbed.finish(iterations)
     # The folder is made when start-up is nearly over.
     start_up = (undisturbed.folder / "options.json").stat().st_mtime - started
     training = time.time() - started - start_up
@@ -163,7 +178,7 @@ def stress(place: Path, kills: int, options: Sequence[str], seed: int, log: RunL
         if not killed.kill_after(seconds):
             raise StressError(f"The run came to its end before kill {kill}: give more --num_iter.")
         log(f"kill {kill} after {seconds:.2f} s, newest state: iteration {killed.reached()}")
-    killed.finish()
+    killed.finish(iterations)
     found = run_differences(undisturbed.folder, killed.folder)
     if found:
         raise StressError(f"The ends differ in {len(found)} places, first {found[0]}.")
@@ -186,8 +201,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training += ["--stochastic_depth", "0.3"]  # draws from the main process's generator
     training += ["--batch_size", "6", "--workers", "2", "--isrand_aug", "--adam", "--lr", "0.001"]
     training += ["--num_iter", str(options.num_iter), "--valInterval", "15", "--save_interval", "2"]
+    exit_on_sigterm()
     try:
-        stress(options.out, options.kills, [*training, *more], options.seed, RunLog())
+        stress(
+            options.out,
+            options.kills,
+            options.num_iter,
+            [*training, *more],
+            options.seed,
+            RunLog(),
+        )
     except StressError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

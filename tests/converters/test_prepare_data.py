@@ -127,7 +127,7 @@ def test_a_choice_of_annotations_is_the_users(words, tmp_path, capsys):
 
 
 def test_mjsynth_fills_a_folder_and_goes_on_there(
-    tmp_path, write_images, capsys, read_lmdb, labels
+    tmp_path, write_images, capsys, read_lmdb, labels, make_lmdb
 ):
     folder = write_images(tmp_path / "in", "1/1_a_1.jpg", "1/2_b_2.jpg")
     arguments = ["mjsynth", "--input", str(folder), "--output", str(tmp_path / "MJ"), "--jobs", "1"]
@@ -143,6 +143,12 @@ def test_mjsynth_fills_a_folder_and_goes_on_there(
     assert "MJ_train is there already, and is left as it is" in capsys.readouterr().out
     written = {path.name: labels(read_lmdb(path)) for path in (tmp_path / "MJ").iterdir()}
     assert written == {"MJ_train": ["a"], "MJ_valid": ["b"], "MJ_test": ["a", "b"]}
+    # Sample data are not taken for it.
+    (tmp_path / "MJ/MJ_train/data.mdb").unlink()
+    (tmp_path / "MJ/MJ_train").rmdir()
+    make_lmdb(tmp_path / "MJ/MJ_train", [(b"", "a")], **{"stand-in": b"{}"})
+    assert main(arguments) == 2
+    assert "MJ_train is rendered sample data" in capsys.readouterr().err
 
 
 def test_an_interruption_says_how_to_go_on(words, tmp_path, monkeypatch, capsys):

@@ -143,6 +143,18 @@ def test_an_unfinished_lmdb_says_so(tmp_path):
         open_environment(tmp_path / "set.partial")
 
 
+def test_a_folder_that_is_being_written_is_left_alone(tmp_path):
+    with whole_folder(tmp_path / "out") as mine:
+        (mine / "file").write_bytes(b"mine")
+        with (
+            pytest.raises(FileExistsError, match="Another command is writing"),
+            whole_folder(tmp_path / "out"),
+        ):
+            pass
+    assert (tmp_path / "out/file").read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_somebody_s_own_folder_is_left_alone(tmp_path):
     mine = tmp_path / "out.partial/1.jpg"
     mine.parent.mkdir()

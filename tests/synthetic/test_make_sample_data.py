@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,35 @@ def test_other_settings_are_refused_unless_forced(tree, capsys):
     assert set(read_tree(tree)) == FOLDERS
     assert main([str(tree), "--jobs", "1", *SMALL, "--force"]) == 0
     assert read_tree(tree) == before
+
+
+def test_data_that_were_replaced_in_part_are_not_taken_for_the_new(tmp_path, monkeypatch):
+    arguments = [str(tmp_path / "tree"), "--jobs", "1", *SMALL]
+    assert main(arguments) == 0
+    new = [*arguments, "--seed", "4"]
+    remove = shutil.rmtree
+
+    def killed(folder, **settings):
+        if folder == tmp_path / "tree/evaluation":
+            raise OSError("killed")
+        remove(folder, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    assert main([*new, "--force"]) == 2
+    monkeypatch.undo()
+    assert main(new) == 2 and main(arguments) == 2  # of neither settings
+    assert main([*new, "--force"]) == 0
+    assert main(new) == 0
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_kept(tmp_path):
+    arguments = [str(tmp_path / "tree"), "--jobs", "1", *SMALL]
+    assert main(arguments) == 0
+    (tmp_path / "tree/training").rename(tmp_path / "elsewhere")
+    (tmp_path / "tree/training").symlink_to(tmp_path / "elsewhere")
+    assert main([*arguments, "--seed", "4", "--force"]) == 0
+    assert not (tmp_path / "tree/training").is_symlink()
+    assert (tmp_path / "elsewhere/ST/data.mdb").is_file()
 
 
 def test_foreign_files_are_kept(tmp_path, capsys):

@@ -10,14 +10,15 @@ from itertools import count
 
 import pytest
 
+from lmdb_file import DataError
 from lmdb_set import LmdbSet
 from tools import ablate_guidance
-from tools.ablate_guidance import ARMS, StoppedError, ablate, interval, plot, render, table
+from tools.ablate_guidance import ARMS, UnfinishedArmError, ablate, interval, plot, render, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = {"level": "easy", "train": 8, "test": 4, "iterations": 2, "batch_size": 2, "lr": 0.001}
-SETTINGS |= {"amp": "off"}
+SETTINGS |= {"amp": "off", "device": "cpu"}
 
 
 def run(arm: str, seed: int, accuracy: float, iou: float | None = None) -> dict:
@@ -96,7 +97,7 @@ def never_trains(monkeypatch):
 
 
 def options(out, seeds: int = 1, **changes) -> Namespace:
-    return Namespace(out=out, seeds=seeds, device="cpu", **(SETTINGS | changes))
+    return Namespace(out=out, seeds=seeds, **(SETTINGS | changes))
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,15 @@ def test_fewer_seeds_leave_the_others_out(tmp_path, never_trains):
     (tmp_path / "results.json").write_text(json.dumps(stored), encoding="utf-8")
     assert cells(ablate(options(tmp_path, seeds=1)))["plain"][:2] == ["1", "60.0"]
     assert cells(ablate(options(tmp_path, seeds=2)))["plain"][:2] == ["2", "70.0"]
+
+
+def test_runs_of_several_commits_are_told_of(tmp_path, never_trains):
+    runs = [r | {"git_commit": "a" * 40 if r["seed"] == 1 else "b" * 40} for r in made_up()]
+    for own, told in ((runs, True), ([r | {"git_commit": "a" * 40} for r in runs], False)):
+        stored = {"settings": SETTINGS, "runs": own}
+        (tmp_path / "results.json").write_text(json.dumps(stored), encoding="utf-8")
+        text = ablate(options(tmp_path, seeds=3))
+        assert ("of several versions of the code: aaaaaaaaa, bbbbbbbbb." in text) == told
 
 
 def test_results_of_other_settings_are_left_alone(tmp_path, never_trains):
@@ -203,8 +213,23 @@ def test_an_arm_that_a_signal_ends_is_no_result(tmp_path, monkeypatch):
         return step(*arguments)
 
     monkeypatch.setattr(ablate_guidance.Trainer, "_take_step", terminated)
-    with pytest.raises(StoppedError, match="stopped by SIGTERM amid plain, seed 1"):
+    with pytest.raises(UnfinishedArmError, match="stopped by SIGTERM amid plain, seed 1"):
         ablate(options(tmp_path, iterations=20))
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_an_arm_that_was_not_scored_to_its_end_is_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    score, scored = ablate_guidance.Evaluator.__call__, count(1)
+
+    def failing(*arguments, **settings):
+        if next(scored) == 2:
+            raise DataError("a worker died")
+        return score(*arguments, **settings)
+
+    monkeypatch.setattr(ablate_guidance.Evaluator, "__call__", failing)
+    with pytest.raises(UnfinishedArmError, match="a validation failed amid plain, seed 1"):
+        ablate(options(tmp_path))
     assert not (tmp_path / "results.json").exists()
 
 

@@ -98,6 +98,13 @@ def test_weights_that_are_not_there_are_told(words):
     assert "no file or folder nothing.pth" in ran.stderr and "Traceback" not in ran.stderr
 
 
+def test_lines_that_are_no_labels_are_told(words, capsys):
+    with (words / "one/gt.txt").open("a", encoding="utf-8") as file:
+        file.write("nothing\n")
+    assert [label for _, label in labelled_images(words / "one")] == ["Hello!"]
+    assert "one/gt.txt line 2: " in capsys.readouterr().err
+
+
 def test_labels_without_a_letter_do_not_count(words, capsys):
     with (words / "one/gt.txt").open("a", encoding="utf-8") as truth:
         truth.write("word.png\t&\n")

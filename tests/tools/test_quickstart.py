@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from engine.run_folder import RunFolder
 from tools import quickstart
 from utils import get_args
 
@@ -20,6 +21,7 @@ def test_the_scripts_take_the_commands(step):
 def finished(tmp_path, monkeypatch):
     """A quickstart whose steps ran already, with a given accuracy."""
     monkeypatch.setattr(quickstart, "ROOT", tmp_path)
+    monkeypatch.setattr(quickstart, "exit_on_sigterm", lambda: None)
     ran = []
     monkeypatch.setattr(quickstart, "run_step", lambda name, _: ran.append(name) or 1.0)
     results = tmp_path / quickstart.PLACE / "results"
@@ -29,7 +31,7 @@ def finished(tmp_path, monkeypatch):
         total = {"name": "eight sets", "images": 800, "weighted": {"char": char, "fused": 90.0}}
         contents = {"checkpoints": {"x.pth": {"totals": [total]}}}
         (results / "test-1.json").write_text(json.dumps(contents))
-        quickstart.main()
+        quickstart.main([])
         return ran
 
     return run
@@ -47,6 +49,15 @@ def test_a_model_that_did_not_learn_is_a_failure(finished, capsys):
         finished(29.9)
     assert caught.value.code == 1
     assert "below 30%" in capsys.readouterr().err
+
+
+def test_it_stays_out_of_a_run_that_is_at_work(finished, tmp_path, capsys):
+    other = RunFolder(tmp_path / quickstart.RUN, "mini")
+    other.lock()
+    with pytest.raises(SystemExit) as caught:
+        finished(55.0)
+    assert caught.value.code == 2
+    assert "Another run is writing into" in capsys.readouterr().err
 
 
 def test_a_step_that_fails_ends_it(monkeypatch):

@@ -120,6 +120,13 @@ def test_records_without_usable_boxes_are_not_read(boxed, batch_size):
     assert sum(told) == len(records) == 4
 
 
+def test_what_could_not_be_compared_has_no_score(tmp_path, make_lmdb, encode_image):
+    image = encode_image("x", SIZE)
+    bad = make_lmdb(tmp_path / "bad", [(image, "ab")], boxes_000000001=b"?")
+    with pytest.raises(DataError, match="no record whose boxes can be compared; the first: "):
+        score(LmdbSet(bad, FILTER), lambda n: torch.ones(n, 1, 32, 128))
+
+
 def test_nothing_there_and_nothing_drawn_is_right(tmp_path, make_lmdb, encode_image):
     # It touches the image, but nothing of its core area is on it.
     beside = json.dumps([["a", SIZE[0], 0, SIZE[0] + 40, 20]]).encode()
@@ -138,8 +145,9 @@ def test_real_boxes_are_scored(shared):
 
 
 def test_a_model_without_a_map_is_named(boxed):
-    with pytest.raises(NoCoreAreaError, match="acds_str_tiny has no core-area map"):
-        score(LmdbSet(boxed, FILTER), lambda _: None)
+    model = create_model("mgp_str_mini_stem8x8_3_32_128")
+    with pytest.raises(NoCoreAreaError, match="mgp_str_mini_stem8x8_3_32_128 has no core-area map"):
+        score_core_areas(model, LmdbSet(boxed, FILTER), CPU, 4, 0)
 
 
 def test_sets_are_those_with_boxes(boxed, tmp_path, make_lmdb, encode_image):
