@@ -20,6 +20,8 @@ def exit_on_sigterm() -> None:
 class StopRequest:
     """A context manager within which a signal only sets a flag; a later Ctrl-C acts at once.
 
+    Within another one, what it was asked the other one is asked, too, at its end.
+
     Attributes:
         asked: name of the signal that came first; None before.
 
@@ -35,7 +37,10 @@ class StopRequest:
         return self
 
     def __exit__(self, *error) -> None:
+        outer = getattr(self._before.get(signal.SIGTERM), "__self__", None)
         self._give_back()
+        if isinstance(outer, StopRequest) and outer.asked is None:
+            outer.asked, outer._asked_at = self.asked, self._asked_at
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self.asked is None:

@@ -37,6 +37,7 @@ from engine.optimization import Optimization
 from engine.report import markdown
 from engine.run_folder import RunFolder, git_commit, versions
 from engine.run_form import run_form
+from engine.stopping import StopRequest
 from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
 from label_filter import LabelFilter
@@ -274,7 +275,12 @@ def plot(results: Mapping[str, Mapping[int, dict]], file: Path) -> None:
 
 
 def ablate(options: argparse.Namespace) -> str:
-    """Train what is not trained yet; returns the table, or why there is none."""
+    """Train what is not trained yet; returns the table, or why there is none.
+
+    Raises:
+        UnfinishedArmError: a signal ended it early, or an arm could not be scored.
+
+    """
     log = RunLog()
     commit = git_commit()  # of the code that is running, whatever is checked out later
     data = render(options.out / "data", options.level, options.train, options.test, log)
@@ -290,15 +296,21 @@ def ablate(options: argparse.Namespace) -> str:
     seeds = range(1, options.seeds + 1)
     wanted = [(arm, seed) for seed in seeds for arm in ARMS if arm.all_seeds or seed == 1]
     done = {(run["arm"], run["seed"]) for run in runs}
-    for arm, seed in wanted:
-        if (arm.name, seed) in done:
-            continue
-        name = "-".join("".join(c if c.isalnum() else " " for c in arm.name).split())
-        run = train_arm(arm, seed, options, data, options.out / "runs" / f"{name}-{seed}")
-        runs.append(run | {"git_commit": commit, "versions": versions()})
-        contents = {"command": sys.argv, "settings": settings, "runs": runs}
-        with whole_file(file) as written:
-            written.write(json.dumps(contents, indent=1).encode() + b"\n")
+    with StopRequest() as request:
+        for arm, seed in wanted:
+            if (arm.name, seed) in done:
+                continue
+            if request.asked:
+                raise UnfinishedArmError(
+                    f"stopped by {request.asked} before {arm.name}, seed {seed}; the same command "
+                    "trains what is missing."
+                )
+            name = "-".join("".join(c if c.isalnum() else " " for c in arm.name).split())
+            run = train_arm(arm, seed, options, data, options.out / "runs" / f"{name}-{seed}")
+            runs.append(run | {"git_commit": commit, "versions": versions()})
+            contents = {"command": sys.argv, "settings": settings, "runs": runs}
+            with whole_file(file) as written:
+                written.write(json.dumps(contents, indent=1).encode() + b"\n")
     results = {
         arm.name: {r["seed"]: r for r in runs if r["arm"] == arm.name and r["seed"] in seeds}
         for arm in ARMS

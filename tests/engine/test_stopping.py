@@ -63,6 +63,14 @@ def test_a_later_sigterm_still_waits_for_the_step(monkeypatch):
         assert request.asked == "SIGTERM"
 
 
+def test_what_the_inner_one_was_asked_the_outer_one_is_asked_too():
+    with StopRequest() as outer:
+        with StopRequest() as inner:
+            signal.raise_signal(signal.SIGTERM)
+            assert (inner.asked, outer.asked) == ("SIGTERM", None)
+        assert outer.asked == "SIGTERM"
+
+
 def test_without_a_signal_all_is_as_before():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with StopRequest() as request:

@@ -218,6 +218,22 @@ def test_an_arm_that_a_signal_ends_is_no_result(tmp_path, monkeypatch):
     assert not (tmp_path / "results.json").exists()
 
 
+def test_a_signal_after_an_arms_last_step_stops_before_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    keep, kept = ablate_guidance.Validation._keep, count(1)
+
+    def terminated(*arguments):
+        if next(kept) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return keep(*arguments)
+
+    monkeypatch.setattr(ablate_guidance.Validation, "_keep", terminated)
+    with pytest.raises(UnfinishedArmError, match="stopped by SIGTERM before core-area loss, seed"):
+        ablate(options(tmp_path))
+    (run,) = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert run["arm"] == "plain" and len(run["curve"]) == 2
+
+
 def test_an_arm_that_was_not_scored_to_its_end_is_no_result(tmp_path, monkeypatch):
     monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
     score, scored = ablate_guidance.Evaluator.__call__, count(1)
