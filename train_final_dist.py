@@ -315,9 +315,10 @@ def find_resumed(
     for line in check_against_state(told, plan.optimization, process.world_size, streams, state):
         log(line)
     # A best score counts for the same sets, and where the weights are that reached it.
-    if state.validation != judged_by:
+    others = state.validation != judged_by
+    if others:
         log("the best accuracy is looked for anew, as it is one of other images or labels")
-    if state.validation != judged_by or not folder.best.exists():
+    if others or not folder.best.exists():
         resumed = resumed._replace(state=replace(state, best_accuracy=-1.0))
     return resumed
 

@@ -59,11 +59,10 @@ def compare(first: Summary, second: Summary) -> list[Comparison]:
     sets = [(s.name, [s], [others[s.name]]) for s in first.scores if s.name in others]
     if len(sets) > 1:
         sets.append((EACH_IMAGE_ONCE, first.scores, second.scores))
-    return [
-        mcnemar(name, column, _pairs(each_image_once(own), each_image_once(other)))
-        for column in columns
-        for name, own, other in sets
+    pairs = [
+        (name, _pairs(each_image_once(own), each_image_once(other))) for name, own, other in sets
     ]
+    return [mcnemar(name, column, both) for column in columns for name, both in pairs]
 
 
 def mcnemar(name: str, column: str, pairs: Sequence[tuple[ReadWord, ReadWord]]) -> Comparison:

@@ -78,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the steps, and sum up."""
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args(arguments)
     exit_on_sigterm()  # subprocess ends the step that is at work
-    # A quickstart that ran before, or was interrupted, starts over.
+    # A quickstart that ran before, or was interrupted, starts over; not one that is at work, which
+    # is only asked here: the training itself keeps the lock.
     try:
         RunFolder(ROOT / RUN, "mini").lock()
     except RunFolderError as error:
