@@ -1,7 +1,9 @@
 """Types of command-line values, which say in words what they take."""
 
+import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +27,19 @@ def number(kind: type, wanted: str, fits: Callable[[Any], bool]) -> Callable[[st
         return value
 
     return convert
+
+
+def file_to_write(text: str) -> str:
+    """A type for argparse: a file that can be written, as far as can be told before the work."""
+    path = Path(text)
+    if path.is_dir():
+        raise ArgumentTypeError(f"{text} is a folder; name a file in it")
+    if path.exists() and not path.is_file():  # a pipe, /dev/stdout
+        return text
+    there = next((folder for folder in path.absolute().parents if folder.exists()), path)
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ArgumentTypeError(f"{text} can't be written: nothing can be put into {there}")
+    return text
 
 
 positive = number(int, "a whole number, 1 or more", lambda v: v >= 1)

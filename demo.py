@@ -5,6 +5,7 @@ python3 demo.py --model_dir best_accuracy.pth --web
 """
 
 import csv
+import io
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ from engine.report import markdown
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
 from reading.images import SAMPLES
 from utils import fail, get_args
+from whole_file import write_text
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path, Reading]:
@@ -148,13 +150,13 @@ def serve_page(options: Namespace) -> None:
 def write_files(options: Namespace, rows: list[dict[str, str | float]]) -> None:
     """The readings as --csv and --json ask."""
     if options.csv:
-        with Path(options.csv).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(options.csv, table.getvalue())
     if options.json:
-        text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-        Path(options.json).write_text(text, encoding="utf-8")
+        write_text(options.json, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

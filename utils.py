@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from argument_types import (
     above_zero,
+    file_to_write,
     port,
     positive,
     whole,
@@ -303,15 +304,23 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--results", default="results", help="folder of the log and the JSON (default: results)"
     )
-    group.add_argument("--markdown", help="also write the tables to this file (default: no)")
+    group.add_argument(
+        "--markdown", type=file_to_write, help="also write the tables to this file (default: no)"
+    )
     group.add_argument(
         "--csv",
+        type=file_to_write,
         help="also write the figures of every set, total and granularity to this file, a line "
         "each; of a folder's checkpoints but the best, the accuracies (default: no)",
     )
-    group.add_argument("--json", help="also write the JSON of --results to this file (default: no)")
+    group.add_argument(
+        "--json",
+        type=file_to_write,
+        help="also write the JSON of --results to this file (default: no)",
+    )
     group.add_argument(
         "--report",
+        type=file_to_write,
         metavar="FILE.html",
         help="also write a page with tables, plots and misread words, which needs nothing but "
         "itself (default: no)",
@@ -342,8 +351,12 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
         help="folder of the attention pictures (default: attens, beside the images)",
     )
     group.add_argument("--no_attention", action="store_true", help="draw none (default: off)")
-    group.add_argument("--csv", help="also write the readings to this CSV file (default: no)")
-    group.add_argument("--json", help="also write the readings to this JSON file (default: no)")
+    for form in ("csv", "json"):
+        group.add_argument(
+            f"--{form}",
+            type=file_to_write,
+            help=f"also write the readings to this {form.upper()} file (default: no)",
+        )
     group = parser.add_argument_group("page")
     group.add_argument(
         "--web",

@@ -27,6 +27,24 @@ def whole_file(path: Path, suffix: str = ".partial") -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write a file whole, as UTF-8, in a folder that is made where it is missing.
+
+    What is there and is a link or no file, as a pipe or /dev/stdout, is written to as it stands.
+
+    Raises:
+        OSError: it can't be written.
+
+    """
+    path = Path(path)
+    if path.exists() and (path.is_symlink() or not path.is_file()):
+        path.write_bytes(text.encode())
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
 def append_whole(path: Path, text: str) -> None:
     """Add text to the end of a file, as UTF-8.
 

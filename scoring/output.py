@@ -17,7 +17,7 @@ from scoring.gallery import Gallery
 from scoring.page import page
 from scoring.summary import Summary
 from scoring.tables import markdown_report
-from whole_file import whole_file
+from whole_file import write_text
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ def write_files(findings: Findings, options: Namespace, place: Path) -> list[Pat
         }
         written[Path(options.report)] = page(*common, findings.galleries, facts)
     for path, text in written.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(text.encode("utf-8"))
+        write_text(path, text)
     return [*written, place.with_suffix(".log")]
 
 

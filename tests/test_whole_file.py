@@ -2,13 +2,15 @@
 
 import os
 import resource
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from whole_file import append_whole, whole_file
+from argument_types import file_to_write
+from whole_file import append_whole, whole_file, write_text
 
 
 @contextmanager
@@ -43,3 +45,29 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
         file.write(b"contents")
     assert done == ["synced", "renamed"]
     assert (tmp_path / "file").read_bytes() == b"contents"
+
+
+def test_text_goes_into_new_folders_and_through_links_and_pipes(tmp_path):
+    write_text(tmp_path / "new/folder/file", "é\n")
+    assert (tmp_path / "new/folder/file").read_bytes() == "é\n".encode()
+    (tmp_path / "link").symlink_to(tmp_path / "new/folder/file")
+    write_text(tmp_path / "link", "through\n")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "new/folder/file").read_text() == "through\n"
+    reader, writer = os.pipe()
+    write_text(f"/dev/fd/{writer}", "piped\n")
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert pipe.read() == "piped\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "new"]
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("file", "new/folder/file", "new"):
+        assert file_to_write(str(tmp_path / name)) == str(tmp_path / name)
+    assert file_to_write("/dev/stdout") == "/dev/stdout"
+    with pytest.raises(ArgumentTypeError, match="is a folder"):
+        file_to_write(str(tmp_path))
+    with pytest.raises(ArgumentTypeError, match=r"nothing can be put into .*file"):
+        file_to_write(str(tmp_path / "file" / "other"))

@@ -34,7 +34,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2 as transforms
 
-from argument_types import above_zero, positive
+from argument_types import above_zero, file_to_write, positive
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, collate
 from engine.learning_options import AUGMENTATION_DEFAULTS
@@ -50,6 +50,7 @@ from synthetic import LEVELS, StreamSettings, find_faces
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from text import CHARSET_PRESETS, Charset, build_codecs
+from whole_file import write_text
 
 BATCH = 100
 FORMAT = ImageFormat()
@@ -247,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=[1000.0, 5000.0],
         help="images/s that a GPU trains on; its cores are counted (default: 1000 5000)",
     )
-    parser.add_argument("--json", type=Path, help="file for the figures (default: none)")
+    parser.add_argument("--json", type=file_to_write, help="file for the figures (default: none)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
@@ -266,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows += measure_rendering(options.images, options.rounds)
     log(report(rows, options.gpu_rate))
     if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        write_text(options.json, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 if __name__ == "__main__":

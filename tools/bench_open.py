@@ -23,12 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import positive
+from argument_types import file_to_write, positive
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from peak_memory import peak_memory_mib
 from progress import Progress, RunLog
 from text import Charset
+from whole_file import write_text
 
 CHUNK = 100_000  # records in a transaction
 LONG_EVERY = 10  # every so many labels one is too long: the index must hold what is left
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--records", type=positive, default=10_000_000, help="default: 10 million")
     parser.add_argument("--rounds", type=positive, default=5, help="later openings (default: 5)")
-    parser.add_argument("--json", type=Path, help="file for the figures (default: none)")
+    parser.add_argument("--json", type=file_to_write, help="file for the figures (default: none)")
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)  # one process's part
     options = parser.parse_args(arguments)
     if options.open:
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     )
     if options.json:
-        options.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

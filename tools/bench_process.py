@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from modules.packed_linear import PackedLinear, can_be_packed
+from whole_file import write_text
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Rows and columns of the product that gives this machine's rate, and how many are timed together:
@@ -66,10 +67,10 @@ def serve(work: Callable[[], dict[str, Any]]) -> None:
         print(json.dumps(work()), flush=True)
 
 
-def save_rows(file: Path, **tables: Sequence[Any]) -> None:
+def save_rows(file: str, **tables: Sequence[Any]) -> None:
     """Write tables of rows, which are dataclasses, as JSON under their names."""
     contents = {name: [asdict(row) for row in rows] for name, rows in tables.items()}
-    file.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(contents, indent=2) + "\n")
 
 
 class BenchProcess:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from argument_types import positive
+from argument_types import file_to_write, positive
 from engine.flops import count_flops
 from engine.report import markdown
 from models import create_model, list_models
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument(
         "--stopping_only", action="store_true", help="leave out words that never stop"
     )
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     options = parser.parse_args()
     rows = {"rows": bench(options, stops=True)}
     if not options.stopping_only:

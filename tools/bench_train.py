@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from argument_types import positive
+from argument_types import file_to_write, positive
 from engine.distributed import Process
 from engine.flops import flop_counter
 from engine.memory import peak_mib
@@ -348,7 +348,7 @@ def main() -> None:
         "--types", nargs="+", choices=DTYPES, default=[*DTYPES], help="default: both"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     parser.add_argument(
         "--recompute",
         action="store_true",

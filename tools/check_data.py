@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import positive
+from argument_types import file_to_write, positive
 from lmdb_file import DataError
 from lmdb_set import find_lmdbs
 from lmdb_tools.check_report import as_json, as_text
@@ -30,6 +30,7 @@ from lmdb_tools.record_check import Rules
 from lmdb_tools.tree_check import check_tree
 from progress import RunLog
 from text import Charset
+from whole_file import write_text
 
 PASSED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -74,7 +75,9 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="processes (default: as many as cores)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found there")
+    parser.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write all that was found there"
+    )
     parser.add_argument(
         "--fix",
         type=Path,
@@ -96,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         tree = check_tree(purposes, rules, args.jobs, log)
         print(as_text(tree))
         if args.json:
-            args.json.write_text(json.dumps(as_json(tree), indent=1) + "\n", encoding="utf-8")
+            write_text(args.json, json.dumps(as_json(tree), indent=1) + "\n")
         if args.fix:
             print(write_cleaned_copy(args.data[0], tree.lmdbs, args.fix, log))
     except (DataError, OSError, lmdb.Error) as error:
@@ -112,10 +115,6 @@ def _prepare(args: argparse.Namespace) -> tuple[dict[Path, str | None], Rules]:
         charset = Charset.load(args.character)
     except ValueError as error:
         raise DataError(f"--character: {error}") from None
-    if args.json and (args.json.is_dir() or not args.json.parent.is_dir()):
-        raise DataError(
-            f"--json {args.json} can't be written: name a file in a folder that is there."
-        )
     if args.fix:
         if len(args.data) > 1:
             raise DataError("--fix copies one DATA; name the folder that all of it is in.")

@@ -28,7 +28,7 @@ from typing import Any
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from argument_types import positive
+from argument_types import file_to_write, positive
 from engine.report import markdown
 from lmdb_file import DataError
 from progress import Progress, RunLog
@@ -226,7 +226,7 @@ def main() -> None:
     )
     parser.add_argument("--batch_size", type=positive, default=32, help="of ours (default: 32)")
     parser.add_argument("--rounds", type=positive, default=3, help="default: 3")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     options = parser.parse_args()
     try:
         sets = readable(labelled_sets(options.data))

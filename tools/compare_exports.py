@@ -23,7 +23,7 @@ from typing import Any
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from argument_types import positive
+from argument_types import file_to_write, positive
 from engine.exported_forms import FORMS, compare, megabytes
 from engine.report import markdown
 from models.checkpoint import load_model
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder with a gt.txt, or of such")
     parser.add_argument("--batch_size", type=positive, default=32, help="default: 32")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     options = parser.parse_args()
     try:
         # A fault is told before forms are written.

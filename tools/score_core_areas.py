@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from argument_types import positive, share, whole
+from argument_types import file_to_write, positive, share, whole
 from boxed_folder import BOXES_FILE, BoxedFolder
 from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, score_core_areas
 from engine.report import markdown
@@ -26,6 +26,7 @@ from models.checkpoint import CheckpointError, load_model
 from progress import Progress, RunLog
 from reading.weights import find_weights
 from text import Charset
+from whole_file import write_text
 
 
 def open_sets(place: Path, label_filter: LabelFilter) -> dict[str, LmdbSet | BoxedFolder]:
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
     parser.add_argument("--workers", type=whole, default=2, help="loading processes (default: 2)")
     parser.add_argument("--device", choices=["cuda", "cpu"], help="default: cuda if there")
-    parser.add_argument("--json", type=Path, help="also write the scores to this file")
+    parser.add_argument("--json", type=file_to_write, help="also write the scores to this file")
     options = parser.parse_args()
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     log = RunLog()
@@ -106,7 +107,7 @@ def main() -> None:
         log(report(scores, options.threshold))
         if options.json:
             contents = {name: asdict(score) for name, score in scores.items()}
-            options.json.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+            write_text(options.json, json.dumps(contents, indent=2) + "\n")
     except (CheckpointError, ConfigError, DataError, NoCoreAreaError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

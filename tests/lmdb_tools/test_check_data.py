@@ -231,8 +231,6 @@ def test_jobs_change_nothing(tree, tmp_path, capsys):
         (["{data}", "--training", "nowhere"], "none of the 1 LMDBs lies there"),
         (["{data}", "--character", "aba"], "stand twice"),
         (["{data}", "--character", "none.txt"], "no charset file"),
-        (["{data}", "--json", "{data}"], "--json"),
-        (["{data}", "--json", "{data}/none/file"], "--json"),
         (["{data}", "--fix", "{data}/fixed"], "can't lie in"),
         (["{data}", "--fix", "{data}/.."], "nor around it"),
         (["{data}", "--fix", "{full}"], "is there already"),
@@ -252,7 +250,11 @@ def test_wrong_usage(arguments, message, tmp_path, make_lmdb, words, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["x", "--batch_max_length", "0"], ["x", "--jobs", "-1"], ["x", "--what"]]
+    "arguments",
+    [
+        *([], ["x", "--batch_max_length", "0"], ["x", "--jobs", "-1"], ["x", "--what"]),
+        ["x", "--json", "."],
+    ],
 )
 def test_wrong_options(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
