@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from converters.svt import StreetViewText
 from converters.synthtext import SynthText
 from converters.union14m import union14m
 from converters.word_list import LIST_NAMES, word_list
-from lmdb_file import open_environment
+from lmdb_file import reading
 from progress import RunLog
 
 
@@ -105,7 +104,7 @@ def _open_mjsynth(options: argparse.Namespace, log: RunLog) -> dict[Path, Source
         output = options.output / FOLDERS[split]
         # Of several, some may have been finished before an interruption.
         if len(options.annotation) > 1 and (output / "data.mdb").is_file():
-            with closing(open_environment(output)) as environment, environment.begin() as found:
+            with reading(output) as found:
                 if found.get(b"stand-in") is not None:
                     raise FileExistsError(
                         f"{output} is rendered sample data: move it away, or choose another place."

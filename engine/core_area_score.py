@@ -62,7 +62,7 @@ def score_core_areas(
         DataError: no record could be compared.
 
     """
-    if not (model.config.has_extractor or model.config.core_area_head):
+    if not model.config.draws_core_areas:
         raise NoCoreAreaError(
             f"{model.config.name} has no core-area map; train it with --is_mask_supervision."
         )

@@ -142,7 +142,7 @@ def training_config(options: Namespace, start: ModelConfig | None) -> ModelConfi
             config = config.with_changes(core_area_head=True)
     except ValueError as error:
         raise OptionError(str(error)) from None
-    if options.core_area_form and not (config.has_extractor or config.core_area_head):
+    if options.core_area_form and not config.draws_core_areas:
         raise OptionError(
             f"--core_area_form is for models that draw core areas, and {config.name} does not; "
             "--is_mask_supervision gives it a head for them."

@@ -28,6 +28,11 @@ class Total:
     weighted: dict[str, float]
     mean: dict[str, float]
 
+    @property
+    def label(self) -> str:
+        """Its name; where sets are missing, with how many there are."""
+        return self.name if not self.missing else f"{self.name} ({len(self.sets)} found)"
+
 
 def totals(scores: Sequence[SetScore]) -> list[Total]:
     """Totals over the six, the eight and the benchmarks of several sets, as far as they were found;
@@ -35,8 +40,8 @@ def totals(scores: Sequence[SetScore]) -> list[Total]:
     by_name = {s.name: s for s in scores}
     result: list[Total] = []
     for name, benchmarks in TOTALS:
-        found = [by_name[b.name] for b in benchmarks if b.name in by_name]
-        missing = tuple(b.name for b in benchmarks if b.name not in by_name)
+        found = [by_name[n] for n in benchmarks if n in by_name]
+        missing = tuple(n for n in benchmarks if n not in by_name)
         # Where only the six are there, the eight would be the same total again.
         same = benchmarks is EIGHT and result and len(found) == len(result[0].sets)
         if found and not same:
@@ -68,11 +73,9 @@ def table(scores: Sequence[SetScore]) -> str:
     ]
     summed = totals(scores)
     for total in summed:
-        label = total.name if not total.missing else f"{total.name} ({len(total.sets)} found)"
         for kind, values in (("weighted", total.weighted), ("plain mean", total.mean)):
-            rows.append(
-                [f"{label}, {kind}", f"{total.images:,}", *(f"{values[n]:.2f}" for n in names), ""]
-            )
+            cells = [f"{total.images:,}", *(f"{values[n]:.2f}" for n in names), ""]
+            rows.append([f"{total.label}, {kind}", *cells])
     text = markdown(["set", "images", *(f"{n} %" for n in names), "seconds"], rows)
     warning = stand_in_warning(scores)
     head = f"{warning}\n\n" if warning else ""

@@ -19,7 +19,7 @@ from engine.optimization import SCHEDULES
 from engine.step import AMP_TYPES
 from engine.stream_options import add_stream_options
 from models import GRANULARITIES
-from modules.core_area import FORMS
+from models.config import CORE_AREA_FORMS
 from text import CHARSET_PRESETS
 
 
@@ -159,13 +159,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=scope,
         metavar="SCOPE",
-        help="don't train these parts: guided (the extractor's part that draws core areas; also "
-        "without a value), stem, blocks:N (stem and first N blocks), encoder, heads (default: "
-        "train all)",
+        help="don't train these parts: guided (the extractor's part that draws core areas, whose "
+        "BatchNorm statistics go on, as in the official code; also without a value), stem, "
+        "blocks:N (stem and first N blocks), encoder, heads (default: train all)",
     )
     group.add_argument(
         "--core_area_form",
-        choices=FORMS,
+        choices=CORE_AREA_FORMS,
         help="of the core-area map: linear, clamped in its loss, or sigmoid (default: linear, else "
         "as the checkpoint)",
     )

@@ -18,6 +18,7 @@ from lmdb_tools.reasons import (
     bad_boxes,
 )
 from lmdb_tools.stored_label import RecordError, details, read_boxes, read_label, require_image
+from official_labels import is_official_label
 from preprocessing import UnreadableImageError, decode_image
 from text import Charset
 
@@ -86,7 +87,7 @@ class RecordCheck:
         try:
             if self.rules.decode:
                 return decode_image(image).size
-            if record.boxes is not None or (record.label or b"")[:1] == b"\x80":
+            if record.boxes is not None or is_official_label(record.label or b""):
                 return header_size(image)
         except UnreadableImageError as error:
             raise RecordError(UNREADABLE_IMAGE, str(error)) from None

@@ -17,7 +17,7 @@ def _encoder_arguments(config: ModelConfig) -> dict:
     return {
         "image_size": (config.image_height, config.image_width),
         "in_channels": config.channels,
-        "patch_size": (config.patch_height, config.patch_width),
+        "patch_size": config.patch_size,
         **{
             name: getattr(config, name)
             for name in (
@@ -50,8 +50,8 @@ class AcdsStr(AcdsEncoder):
         self.pad_ids = dict(pad_ids or {"char": 0})
         classes = config.num_classes("char")
         self.patch_embed = nn.Module()
-        patch_size = (config.patch_height, config.patch_width)
-        self.patch_embed.proj = nn.Conv2d(config.channels, config.width, patch_size, patch_size)
+        size = config.patch_size
+        self.patch_embed.proj = nn.Conv2d(config.channels, config.width, size, size)
         self.head = nn.Linear(config.width, classes)
         self.char_head = nn.Linear(config.width, classes)
         for unused in (self.patch_embed, self.head, self.char_head):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.checkpoint_error import CheckpointError
 from models.config import ModelConfig
 
 
@@ -16,6 +17,7 @@ class Adaptation:
 
     Attributes:
         kept: number of entries taken as they are.
+        share: of the model's numbers, those of the entries taken, wholly or in part.
         converted: a sentence for each entry taken in part (characters, positions, sizes).
         initialised: entries that keep their fresh initialisation.
         left_out: entries of the source that the model has no place for.
@@ -23,12 +25,13 @@ class Adaptation:
     """
 
     kept: int
+    share: float
     converted: tuple[str, ...]
     initialised: tuple[str, ...]
     left_out: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.kept} entries taken as they are"]
+        lines = [f"{self.kept} entries taken as they are ({self.share:.0%} of the model)"]
         lines += list(self.converted)
         if self.initialised:
             lines.append(f"newly initialised: {', '.join(self.initialised)}")
@@ -44,6 +47,10 @@ def load_adapted(
 
     Rows of character heads move by character, positions of the labels by index; position
     embeddings are interpolated. What has no counterpart keeps its initialisation.
+
+    Raises:
+        CheckpointError: nothing of the encoder's blocks fits.
+
     """
     target: ModelConfig = model.config
     own = model.state_dict()
@@ -87,9 +94,22 @@ def load_adapted(
             converted.append(f"{name}: {rows} of {len(fresh)} label positions taken over")
         else:
             initialised.append(name)
+    if all(name in initialised for name in own if name.startswith("blocks.")):
+        raise CheckpointError(
+            f"Weights of {source.name} are none to start {target.name} from: nothing in its "
+            "encoder's blocks fits. Check --saved_model, and --TransformerModel, without which the "
+            "base size is meant."
+        )
+    if source.draws_core_areas and source.core_area_form != target.core_area_form:
+        converted.append(
+            f"the core-area map was learned in the {source.core_area_form} form, and is taken for "
+            f"the {target.core_area_form} one: it has other values until that is learned"
+        )
     model.load_state_dict(own)
     left_out = tuple(name for name in state_dict if name not in own)
-    return Adaptation(kept, tuple(converted), tuple(initialised), left_out)
+    numbers = {name: value.numel() for name, value in own.items()}
+    share = 1 - sum(numbers[name] for name in initialised) / sum(numbers.values())
+    return Adaptation(kept, share, tuple(converted), tuple(initialised), left_out)
 
 
 def _by_role(

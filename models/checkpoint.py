@@ -114,7 +114,8 @@ def load_checkpoint(
             found = sorted(p.name for p in path.iterdir())[:5]
             raise CheckpointError(
                 f"{path} is a folder, but no Hugging Face one (config.json and "
-                f"model.safetensors); it holds {', '.join(found) or 'nothing'}."
+                f"model.safetensors); it holds {', '.join(found) or 'nothing'}. Of a run's folder, "
+                "give best_accuracy.pth."
             )
         try:
             config, state_dict = load_hugging_face(path)

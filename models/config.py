@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from modules.core_area_forms import FORMS
 from text import CHARSET_PRESETS
 from text.subword import BERT_CLASSES, GPT2_CLASSES
+
+CORE_AREA_FORMS = ("linear", "sigmoid")  # see `modules.core_area`
 
 
 class ConfigError(ValueError):
@@ -115,9 +116,9 @@ class ModelConfig:
             )
         if self.channels not in (1, 3):
             raise ConfigError(f"Images have 1 or 3 channels, not {self.channels}.")
-        if self.core_area_form not in FORMS:
+        if self.core_area_form not in CORE_AREA_FORMS:
             raise ConfigError(
-                f"The core-area map is {' or '.join(FORMS)}, not {self.core_area_form}."
+                f"The core-area map is {' or '.join(CORE_AREA_FORMS)}, not {self.core_area_form}."
             )
         if self.has_extractor:
             self._check_extractor()
@@ -146,6 +147,16 @@ class ModelConfig:
     def has_extractor(self) -> bool:
         """Whether the encoder is that of ACDS-STR."""
         return self.family in ("acds-str", "acds-mgp-str")
+
+    @property
+    def draws_core_areas(self) -> bool:
+        """Whether the model has a core-area map."""
+        return self.has_extractor or self.core_area_head
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a token in pixels."""
+        return self.patch_height, self.patch_width
 
     @property
     def positions(self) -> int:

@@ -100,15 +100,14 @@ class MgpStr(A3Decoding, ViTEncoder):
             width=config.width,
             depth=config.depth,
             num_heads=config.num_heads,
-            patch_size=(config.patch_height, config.patch_width),
+            patch_size=config.patch_size,
             stem=config.stem,
         )
         self.head = nn.Linear(config.width, config.num_classes("char"))
         self.init_transformer()
         self.build_heads(config, pad_ids)
         if config.core_area_head:
-            patch_size = (config.patch_height, config.patch_width)
-            self.core_area_head = CoreAreaHead(config.width, config.grid_size, patch_size)
+            self.core_area_head = CoreAreaHead(config.width, config.grid_size, config.patch_size)
         self.norm.requires_grad_(False)
         self.unused_head().requires_grad_(False)
 

@@ -270,8 +270,7 @@ class AcdsReadingPath(ReadingPath):
         use_up: bool,
     ):
         config = model.config
-        patch_size = (config.patch_height, config.patch_width)
-        drawing = FoldedMap(model.cnnBackbone, model.conv_fpn, patch_size).to(dtype)
+        drawing = FoldedMap(model.cnnBackbone, model.conv_fpn, config.patch_size).to(dtype)
         extractor = fold_extractor(model.cnnBackbone).to(dtype, memory_format=torch.channels_last)
         left_out = ["cnnBackbone", "conv_fpn", *decoder_names(model)]
         if isinstance(model, AcdsStr):

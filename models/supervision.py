@@ -39,7 +39,7 @@ def core_area_losses(
         )
     if char_attention is not None:
         losses["guidance_loss"] = attention_guidance(
-            char_attention, core_area, counted, (config.patch_height, config.patch_width)
+            char_attention, core_area, counted, config.patch_size
         )
     return losses
 
@@ -50,9 +50,10 @@ def core_area_counts(config: ModelConfig, targets: Mapping[str, Tensor]) -> dict
         return {}
     core_area, counted = targets["core_area"], targets["has_core_area"]
     counts = {}
-    if config.has_extractor or config.core_area_head:
+    if config.draws_core_areas:
         counts["core_area_loss"] = core_area_count(core_area, counted)
     if config.family != "acds-str":  # whose decoder has no A3 attention
-        patch_size = (config.patch_height, config.patch_width)
-        counts["guidance_loss"] = guidance_count(core_area, counted, config.positions, patch_size)
+        counts["guidance_loss"] = guidance_count(
+            core_area, counted, config.positions, config.patch_size
+        )
     return counts

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.core_area_forms import FORMS as FORMS
 from modules.losses import LossSum
 
 FOREGROUND_WEIGHT = 2.0

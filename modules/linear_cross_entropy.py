@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.packed_linear import product_type
+
 # Logits at a time. On a CPU 16 MiB in fp32, which its caches hold in part; GPUs, which are slow
 # where products are small, have memory for 256 MiB.
 CPU_LOGITS = 2**22
@@ -58,9 +60,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, targets, smoothing, chunk):
         device = features.device.type
-        dtype = features.dtype
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
+        dtype = product_type(features)
         # In no type below fp32 is a sum over so many classes exact enough.
         wide = torch.promote_types(dtype, torch.float32)
         learned = any(ctx.needs_input_grad[:3])

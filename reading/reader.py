@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from models.checkpoint_error import CheckpointError
 from models.codecs import config_codecs
@@ -24,10 +23,6 @@ from text import Reading, fuse
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-
-def _is_one(images: object) -> bool:
-    return isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
 
 
 class Reader:
@@ -171,7 +166,8 @@ class Reader:
             images = find_images(images)
         if isinstance(images, bytearray | memoryview):
             images = bytes(images)
-        if _is_one(images) or not isinstance(images, Iterable) or hasattr(images, "read"):
+        is_one = isinstance(images, ImageLike) or not isinstance(images, Iterable)
+        if is_one or hasattr(images, "read"):
             return next(self._stream([(None, images)], attention, keep_errors))
         return list(self.stream(images, attention, keep_errors))
 
@@ -187,7 +183,7 @@ class Reader:
             TypeError: a single image, or a folder's name.
 
         """
-        if _is_one(images):
+        if isinstance(images, ImageLike):
             raise TypeError(
                 "stream takes many images; give one, or a folder, to the reader itself."
             )

@@ -68,7 +68,7 @@ class EvaluationSets:
         if options.eval_img:
             sets = {place.name: LabelledFolder(place, label_filter)}
         else:
-            names = [b.name for b in SIX] if options.fast_acc else None
+            names = SIX if options.fast_acc else None
             sets = open_evaluation_sets(place, label_filter, names, self._log)
             called = {n: benchmark_name(s.path.relative_to(place)) or n for n, s in sets.items()}
             times = Counter(called.values())

@@ -96,7 +96,7 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
             ("plain mean", one.total.mean, one.mean),
         ):
             for column, accuracy in values.items():
-                named = {"set": f"{one.total.name}, {kind}", "reading": column}
+                named = {"set": f"{one.total.label}, {kind}", "reading": column}
                 images = {"images": one.total.images, "accuracy": accuracy}
                 rows.append(named | images | _ends(intervals[column]))
     return rows

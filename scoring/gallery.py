@@ -1,8 +1,9 @@
 """What was misread, with the images and where the model looked, for the HTML page."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import tee
 
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
@@ -57,21 +58,13 @@ def gallery(
         shown = [errors[place] for place in sorted(chosen)]
     items = []
     stored = (sets[word.source].read(word.record)[0] for word in shown)
-    images = (decode_image(one, reader.config.channels) for one in stored)
-    for word, (image, reading) in zip(shown, _read(reader, images), strict=True):
+    # The reader takes a batch ahead; the second iterator keeps those images until they are drawn.
+    read, drawn = tee(decode_image(one, reader.config.channels) for one in stored)
+    readings = reader.stream(read, attention=True)
+    for word, image, reading in zip(shown, drawn, readings, strict=True):
         items.append(_item(word, image, reading, reader))
         on_images(1)
     return Gallery(summary.path, len(errors), items)
-
-
-def _read(reader: Reader, images) -> Sequence[tuple[Image.Image, Reading]]:
-    batch = []
-    for image in images:
-        batch.append(image)
-        if len(batch) == reader.batch_size:
-            yield from zip(batch, reader.stream(batch, attention=True), strict=True)
-            batch = []
-    yield from zip(batch, reader.stream(batch, attention=True), strict=True)
 
 
 def _item(word: ReadWord, image: Image.Image, reading: Reading, reader: Reader) -> dict:

@@ -68,7 +68,7 @@ def _measures_table(summary: Summary, column: str) -> str:
         ):
             accuracy, interval = f"{values[column]:.2f}", interval_text(intervals[column])
             rows.append(
-                [f"{total.name}, {kind}", f"{total.images:,}", accuracy, interval, *[""] * 3]
+                [f"{total.label}, {kind}", f"{total.images:,}", accuracy, interval, *[""] * 3]
             )
     header = ["images", "accuracy %", "95% interval", "1-NED", "confidence", "ECE"]
     return markdown([column, *header], rows)

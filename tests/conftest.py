@@ -195,6 +195,6 @@ def data_tree(tmp_path_factory, make_lmdb) -> Path:
         for number, (_, word) in enumerate(records[::-1], start=1)
     }
     make_lmdb(root / "training/ST", records[::-1], **boxes)
-    for benchmark in EIGHT:
-        make_lmdb(root / "evaluation" / benchmark.name, records[:4])
+    for name in EIGHT:
+        make_lmdb(root / "evaluation" / name, records[:4])
     return root

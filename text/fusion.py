@@ -1,7 +1,7 @@
 """From ids and probabilities to words: every granularity's reading, and the fused one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +92,14 @@ class Reading:
         # Ids before the first character's have no text.
         places = [i for i, c in enumerate(own.ids) if c >= CharCodec.first_character_id]
         return tuple(
-            Character(text, own.probabilities[i], i + 1, self._centre("char", i + 1))
+            Character(text, own.probabilities[i], i + 1, self._centre(i + 1))
             for text, i in zip(own.text, places, strict=True)
         )
 
-    def _centre(self, granularity: str, position: int) -> tuple[float, float] | None:
+    def _centre(self, position: int) -> tuple[float, float] | None:
         if self.attention is None:
             return None
-        weights = self.attention[granularity][position]
+        weights = self.attention["char"][position]
         rows, columns = weights.shape
         total = max(float(weights.sum()), 1e-12)
         across = (np.arange(columns) + 0.5) / columns
@@ -139,21 +139,11 @@ def _fuse_one(
     codecs: Mapping[str, Codec], readings: Mapping[str, GranularityReading], uncased: bool
 ) -> Reading:
     if uncased:
-        readings = {n: _lower(r) for n, r in readings.items()}
+        readings = {n: replace(r, text=r.text.lower()) for n, r in readings.items()}
     candidates = [n for n in readings if codecs[n].fusible] or list(readings)
     winner = max(candidates, key=lambda n: (readings[n].stopped, readings[n].confidence))
     best = readings[winner]
     return Reading(best.text, best.confidence, winner, dict(readings))
-
-
-def _lower(reading: GranularityReading) -> GranularityReading:
-    return GranularityReading(
-        reading.text.lower(),
-        reading.confidence,
-        reading.stopped,
-        reading.ids,
-        reading.probabilities,
-    )
 
 
 def _readings(

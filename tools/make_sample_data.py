@@ -16,8 +16,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +26,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
-from tqdm import tqdm
 
+from argument_types import positive, seed
 from benchmarks import EIGHT
 from engine.stream_options import add_stream_options, stream_settings
 from lmdb_tools.whole_folder import marked_folder
 from lmdb_writer import LmdbWriter
+from progress import Progress, RunLog
 from synthetic.fonts import NoFontsError
 from synthetic.parallel import Record, RenderPool
 
-EVALUATION_SETS = tuple(benchmark.name for benchmark in EIGHT)
 SETTINGS_FILE = "sample_data.json"
 GENERATOR = "tools/make_sample_data.py 1"  # the number grows when the same seed looks otherwise
 SPACING = 2**32  # from one set's first sample to the next set's, so that none is in two
@@ -69,7 +70,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the tree")
     tree = parser.add_argument_group("tree")
-    count = {"type": _count, "metavar": "N"}
+    count = {"type": positive, "metavar": "N"}
     tree.add_argument("--train", default=20000, **count, help="images in MJ_train (20000)")
     tree.add_argument("--st", default=20000, **count, help="images in ST (20000)")
     tree.add_argument(
@@ -78,13 +79,13 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     tree.add_argument(
         "--evaluation", default=300, **count, help="images in each evaluation set (300)"
     )
-    tree.add_argument("--seed", default=226, type=_seed, help="0 or greater; default: 226")
+    tree.add_argument("--seed", default=226, type=seed, help="0 or greater; default: 226")
     add_stream_options(parser.add_argument_group("rendered words"), level="easy")
     run = parser.add_argument_group("run")
     run.add_argument(
         "--jobs",
         default=os.cpu_count() or 1,
-        type=_count,
+        type=positive,
         metavar="N",
         help="processes; default: one a core",
     )
@@ -135,11 +136,13 @@ def make_sample_data(args: argparse.Namespace) -> None:
     out = out.absolute()
     began = time.monotonic()
     with marked_folder(out.with_name(out.name + ".partial")) as partial:
-        with RenderPool(renderer, args.jobs) as pool:
-            records = progress(total)
+        with (
+            RenderPool(renderer, args.jobs) as pool,
+            closing(Progress(total, "render", RunLog(), unit="images")) as progress,
+        ):
             for one in sets:
-                stream = records(pool.records(one.first, one.first + one.count), one.folder)
-                write_set(partial, one, settings, stream)
+                records = pool.records(one.first, one.first + one.count)
+                write_set(partial, one, settings, records, progress)
         information = {"settings": settings, "faces": used, "families": families}
         text = json.dumps(information, indent=1) + "\n"
         (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
@@ -156,7 +159,7 @@ def sample_sets(args: argparse.Namespace) -> list[SampleSet]:
         "training/MJ/MJ_test": args.valid,
         "training/ST": args.st,
     }
-    counts |= {f"evaluation/{name}": args.evaluation for name in EVALUATION_SETS}
+    counts |= {f"evaluation/{name}": args.evaluation for name in EIGHT}
     return [
         SampleSet(folder, count, place * SPACING)
         for place, (folder, count) in enumerate(counts.items())
@@ -184,27 +187,28 @@ def refuse_to_overwrite(out: Path, force: bool) -> None:
     """Stops where something would be lost."""
     if out.exists() and not out.is_dir():
         raise SampleDataError(f"{out} is a file: name a folder.")
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not force:
-        made = "sample data with other settings" if (out / SETTINGS_FILE).is_file() else "files"
-        raise SampleDataError(
-            f"{out} holds {made}, and nothing is overwritten unasked: add --force to put the "
-            "sample data there, or name another folder."
-        )
+    ours = (out / SETTINGS_FILE).is_file()
     for name in ("training", "evaluation"):
-        if (out / name).exists() and not (out / SETTINGS_FILE).is_file():
+        if (out / name).exists() and not ours:
             raise SampleDataError(
-                f"{out / name} was not made by this tool (there is no {out / SETTINGS_FILE}), so "
-                "--force doesn't replace it: move it away, or name another folder."
+                f"{out / name} was not made by this tool (there is no {out / SETTINGS_FILE}), and "
+                "is not replaced: move it away, or name another folder."
             )
+    if ours and not force:
+        raise SampleDataError(
+            f"{out} holds sample data with other settings, and nothing is overwritten unasked: add "
+            "--force to replace them, or name another folder."
+        )
 
 
-def write_set(root: Path, one: SampleSet, settings: dict, records: Iterable[Record]) -> None:
+def write_set(
+    root: Path, one: SampleSet, settings: dict, records: Iterable[Record], progress: Progress
+) -> None:
     """Writes one LMDB, marked as a stand-in."""
     with LmdbWriter(root / one.folder) as writer:
         for record in records:
             writer.write(record.image, record.text, record.boxes if one.has_boxes else None)
+            progress.update(1)
         name = one.folder.rsplit("/", 1)[-1]
         note = {
             "generator": GENERATOR,
@@ -229,55 +233,6 @@ def move_into_place(partial: Path, out: Path) -> None:
         elif (out / name).is_dir():
             shutil.rmtree(out / name)
         (partial / name).replace(out / name)
-
-
-def progress(total: int):
-    """A function that passes records on and shows how far they are.
-
-    A bar on a terminal; elsewhere, in log files, a line every ten seconds.
-    """
-    if sys.stderr.isatty():
-        bar = tqdm(total=total, unit="image")
-
-        def shown(records: Iterator[Record], name: str) -> Iterator[Record]:
-            bar.set_description(name)
-            for record in records:
-                yield record
-                bar.update()
-            if bar.n >= total:
-                bar.close()
-
-        return shown
-
-    began = last = time.monotonic()
-    done = 0
-
-    def told(records: Iterator[Record], name: str) -> Iterator[Record]:
-        nonlocal last, done
-        for record in records:
-            yield record
-            done += 1
-            now = time.monotonic()
-            if now - last > 10:
-                last = now
-                rate = done / (now - began)
-                print(f"{name}: {done:,} of {total:,}, {rate:,.0f} images/s", flush=True)
-
-    return told
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is too few: give 1 or more")
-    return number
-
-
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is negative: give 0 or more")
-    return number
 
 
 if __name__ == "__main__":

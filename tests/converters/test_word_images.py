@@ -268,6 +268,17 @@ def test_hostile_paths_lead_nowhere(tmp_path, write_images, converted, labels):
     str(report).encode("utf-8")
 
 
+def test_absolute_paths_are_taken_within_the_folder(tmp_path, write_images, converted, labels):
+    folder = write_images(tmp_path / "in", "a/1.jpg")
+    write_images(tmp_path, "secret.jpg")
+    lines = [f"{folder}/a/1.jpg\tx", f"{folder}/../secret.jpg\ty", f"{tmp_path}/secret.jpg\tz"]
+    (folder / "gt.txt").write_text("\n".join(lines))
+    source = folder_of_words(folder, folder / "gt.txt", check=False)
+    report, stored = converted(source, tmp_path / "out")
+    assert labels(stored) == ["x"]
+    assert report.dropped == {"path leads out of the folder": 2}
+
+
 def test_a_pipe_is_no_image(tmp_path, write_images, converted):
     folder = write_images(tmp_path / "in", "1.jpg")
     os.mkfifo(folder / "pipe.jpg")

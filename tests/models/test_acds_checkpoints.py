@@ -123,6 +123,14 @@ def test_another_image_size_starts_the_token_weights_anew(small_acds):
         assert target.eval()(torch.rand(1, 3, 48, 160)).char.shape == (1, 27, 38)
 
 
+@pytest.mark.parametrize("form", ["linear", "sigmoid"])
+def test_a_core_area_map_of_another_form_is_told(small_acds, form):
+    source = small_acds.small_model("acds_str_tiny")
+    target = small_acds.small_model("acds_str_tiny", core_area_form=form)
+    told = str(load_adapted(target, source.config, source.state_dict()))
+    assert ("was learned in the linear form" in told) == (form == "sigmoid")
+
+
 def test_from_mgp_to_acds_what_matches_is_kept(small_acds):
     encoder = {"width": 48, "depth": 3, "num_heads": 3}
     source = small_acds.small_model(MGP_TINY, **encoder)

@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from models import create_model, preset_config
 from models.adapt import load_adapted
+from models.checkpoint_error import CheckpointError
 
 MINI = "mgp_str_mini_stem8x8_3_32_128"
 
@@ -94,9 +96,19 @@ def test_the_same_number_of_patches_in_another_grid_is_interpolated():
     assert "interpolated from 4x16 to 8x8 patches" in str(report)
 
 
-def test_another_width_initialises_everything_and_says_so():
+def test_weights_of_another_width_are_refused():
     source = create_model(MINI)
     target = create_model(MINI, width=96, characters="abc")
+    fresh = {k: v.clone() for k, v in target.state_dict().items()}
+    with pytest.raises(CheckpointError, match="nothing in its encoder's blocks fits"):
+        load_adapted(target, source.config, source.state_dict())
+    assert all(torch.equal(fresh[k], v) for k, v in target.state_dict().items())
+
+
+def test_a_report_says_how_much_is_taken():
+    source = create_model(MINI)
+    target = create_model(MINI, granularities=("char", "wp"), wp_classes=7)
     report = load_adapted(target, source.config, source.state_dict())
-    assert "char_head.weight" in report.initialised
-    assert "cls_token" in report.initialised
+    new = sum(target.state_dict()[name].numel() for name in report.initialised)
+    share = 1 - new / sum(v.numel() for v in target.state_dict().values())
+    assert 0.5 < share < 1 and f"({share:.0%} of the model)" in str(report)

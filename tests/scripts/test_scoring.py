@@ -107,8 +107,12 @@ def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
     make_lmdb(tmp_path / "sets" / "SVT", [(encode_image("a"), "a" * 30), (encode_image("b"), "b")])
     done = run(
         f"python3 test_final.py --eval_data {tmp_path}/sets --benchmark_all_eval --device cpu "
-        f"--model_dir best_accuracy.pth --workers 0 --protocol 94 --results {tmp_path}/results"
+        f"--model_dir best_accuracy.pth --workers 0 --protocol 94 --results {tmp_path}/results "
+        f"--csv {tmp_path}/scores.csv"
     )
+    # Wherever a total of the six is told, that it is of one.
+    assert "six sets (1 found), weighted" in (tmp_path / "scores.csv").read_text(encoding="utf-8")
+    assert "six sets, " not in done.stdout
     assert "SVT: 1 label(s) longer than the model can read count as errors" in done.stdout
     assert "trained on charset 36, scored on 94 (case and punctuation count" in done.stdout
     assert "the model's charset lacks 58 of the characters" in done.stdout
