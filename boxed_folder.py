@@ -30,7 +30,7 @@ class BoxedFolder:
     def __init__(self, path: Path | str, label_filter: LabelFilter):
         self.path = Path(path)
         self.charset = label_filter.charset
-        self.report = FilterReport()
+        self.report = FilterReport(trainable=label_filter.trainable)
         file = self.path / BOXES_FILE
         if not file.is_file():
             raise DataError(f"There is no {file}, which has a line of JSON for each image.")

@@ -3,7 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 ABSENT = 2**64 - 1  # in place of a size, where a record has no image or no label
+SAMPLED = 64  # records, evenly from first to last
 
 
 def record_digest(image: bytes | None, label: bytes | None) -> bytes:
@@ -14,6 +17,21 @@ def record_digest(image: bytes | None, label: bytes | None) -> bytes:
         digest.update(size.to_bytes(8, "little"))
         digest.update(part or b"")
     return digest.digest()
+
+
+def sampled_hash(numbers: np.ndarray, read: Callable[[int], tuple[bytes | None, str]]) -> str:
+    """SHA-256 of how many records a set has, and of some of them: tells sets apart in no time.
+
+    Args:
+        numbers: of its records.
+        read: image and label of one; what it raises is handed on.
+
+    """
+    digest = hashlib.sha256(str(len(numbers)).encode())
+    places = np.unique(np.linspace(0, len(numbers) - 1, SAMPLED).astype(int))
+    for image, label in map(read, numbers[places].tolist()):
+        digest.update(record_digest(image, label.encode()))
+    return digest.hexdigest()
 
 
 def content_hash(

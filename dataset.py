@@ -147,14 +147,8 @@ def collate(
     return replace(batch, core_area=torch.from_numpy(areas), has_core_area=has_core_area)
 
 
-class RecordSet(Protocol):
-    """Labelled images by record number: an `LmdbSet`, a `LabelledFolder`, a `BoxedFolder`, or,
-    for training, a `RenderedSource`."""
-
-    path: Path
-    numbers: np.ndarray
-    report: FilterReport
-    stand_in: dict | None
+class Records(Protocol):
+    """Labelled images by number: a `RecordSet`, or, for training, a `RenderedSource`."""
 
     def read(self, number: int) -> tuple[bytes | Image.Image | None, str]:
         """Image or its bytes, None where there are none, and normalised label."""
@@ -163,10 +157,25 @@ class RecordSet(Protocol):
         """A record in words: where it is, for a person to find it."""
 
 
+class RecordSet(Records, Protocol):
+    """What is in a place: an `LmdbSet`, a `LabelledFolder`, or a `BoxedFolder`."""
+
+    path: Path
+    numbers: np.ndarray
+    report: FilterReport
+    stand_in: dict | None
+
+
 def _read_record(
-    records: RecordSet, number: int, image_format: ImageFormat, core_areas: bool
+    records: Records, number: int, image_format: ImageFormat, core_areas: bool
 ) -> tuple[np.ndarray, str, np.ndarray | None]:
     """Resized pixels, uint8 [H, W, C] (narrower with `keep_ratio`), label, and core areas [H, W].
+
+    Args:
+        records: where `core_areas` is true, with a `read_with_boxes`.
+        number: of one.
+        image_format: of the model.
+        core_areas: draw them, where there are boxes.
 
     Raises:
         UnreadableImageError, BoxesError, DataError: the record can't be used.

@@ -9,24 +9,28 @@ EXAMPLES = 3
 NOTHING_IN_CHARSET = "no character of the charset in it"
 TOO_LONG = "longer than"  # so many characters
 ALTERED = "characters outside the charset removed"
-_ANOTHER_CHARSET = "train with another --character (tools/check_data.py lists those in the labels)"
-# By what stands in a reason.
-CURES = {
-    NOTHING_IN_CHARSET: _ANOTHER_CHARSET,
-    ALTERED: _ANOTHER_CHARSET,
+# Cures by what stands in a reason: where labels are trained on, and where they are scored.
+_OTHER_CHARACTERS = "train with another --character (tools/check_data.py lists those in the labels)"
+TRAINING_CURES = {
+    NOTHING_IN_CHARSET: _OTHER_CHARACTERS,
+    ALTERED: _OTHER_CHARACTERS,
     TOO_LONG: "train with a larger --batch_max_length",
 }
+_MORE_COMPARED = "--protocol (36, 62, 94) says which characters are compared"
+SCORING_CURES = {NOTHING_IN_CHARSET: _MORE_COMPARED, ALTERED: _MORE_COMPARED}
 
 
 @dataclass
 class FilterReport:
     """What happened to the labels of a set: counts by reason, with a few examples each.
 
-    `with_boxes` counts the kept records that have character boxes, None where nobody asked.
+    `with_boxes` counts the kept records that have character boxes, None where nobody asked;
+    `trainable` is the filter's, and decides what is advised.
     """
 
     kept: int = 0
     with_boxes: int | None = None
+    trainable: bool = True
     dropped: dict[str, int] = field(default_factory=dict)
     altered: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -55,7 +59,8 @@ class FilterReport:
         first = f"{self.kept:,} records kept{boxes}, {sum(counts.values()):,} dropped"
         if self.altered:
             counts[ALTERED] = self.altered
-        cures = {cure for reason in counts for part, cure in CURES.items() if part in reason}
+        known = TRAINING_CURES if self.trainable else SCORING_CURES
+        cures = {cure for reason in counts for part, cure in known.items() if part in reason}
         last = [f"  to keep more: {'; '.join(sorted(cures))}"] if cures else []
         return "\n".join([first, *reason_lines(counts, self.examples), *last])
 

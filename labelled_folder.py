@@ -105,7 +105,7 @@ class LabelledFolder:
     def __init__(self, path: Path | str, label_filter: LabelFilter):
         self.path = Path(path)
         self.charset = label_filter.charset
-        self.report = FilterReport()
+        self.report = FilterReport(trainable=label_filter.trainable)
         truth = read_ground_truth(self.path / "gt.txt")
         self._annotated = truth.entries
         self.declared = len(truth.entries)

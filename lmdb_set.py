@@ -7,7 +7,8 @@ them in their labels, and are read too (see `official_labels`).
 
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -232,6 +233,11 @@ def _walk(folder: Path, ancestors: frozenset[Path]) -> Iterator[Path]:
             yield from _walk(child, ancestors | {resolved})
 
 
+def repeated(places: Iterable[Path]) -> list[Path]:
+    """The places that occur more than once."""
+    return [path for path, times in Counter(places).items() if times > 1]
+
+
 def select_lmdbs(root: Path | str, name: str) -> list[Path]:
     """LMDBs below a root with a folder of that name on their path; `/` stands for all.
 
@@ -283,6 +289,9 @@ def open_evaluation_sets(
                 f"None of {', '.join(names)} is below {root}; it has "
                 f"{', '.join(p.name for p in found)}."
             )
+    if log is not None:
+        for path in repeated(p.resolve() for p in paths):
+            log(f"warning: {path} is there more than once, by a link, and counts as often")
     plain = [p.name for p in paths]
     sets = {}
     for path in paths:

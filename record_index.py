@@ -28,7 +28,7 @@ from progress import Progress, RunLog
 from whole_file import whole_file
 
 FOLDER = ".index"
-FORMAT = 3  # grows when the same labels would give another index
+FORMAT = 4  # grows when the same labels would give another index
 CACHE_VARIABLE = "ACDS_STR_CACHE"
 WORTH_A_LINE = 100_000  # records
 DIGITS = 9  # of a record's number in its keys
@@ -174,7 +174,7 @@ def _scan(
     log: RunLog,
 ) -> RecordIndex:
     """Look at every label."""
-    report = FilterReport()
+    report = FilterReport(trainable=label_filter.trainable)
     kept = np.zeros(declared + 1, dtype=bool)
     boxed = np.zeros(declared + 1, dtype=bool)
     boxed[np.fromiter(_numbers_of(transaction, b"boxes", 1, declared), np.uint32)] = True

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import PIL
 from PIL import Image
 
 from char_boxes import CharBox, match_boxes
+from content_hash import sampled_hash
 from label_filter import FilterReport, LabelFilter
 from lmdb_file import DataError
-from lmdb_set import LmdbSet, select_lmdbs
+from lmdb_set import LmdbSet, repeated, select_lmdbs
 from preprocessing import UnreadableImageError
 from progress import RunLog
 from synthetic import NoFontsError, Renderer, StreamSettings
@@ -31,7 +32,7 @@ class Source:
         name: that name.
         sets: the LMDBs.
         size: number of records.
-        identity: the same; a resumed run looks whether it is.
+        identity: digest of some of its records; checked on resume.
         has_boxes: whether any record has character boxes, as far as they were counted.
 
     """
@@ -40,8 +41,17 @@ class Source:
         self.name = name
         self.sets = list(sets)
         self._ends = np.cumsum([len(s) for s in self.sets])
-        self.size = self.identity = int(self._ends[-1])
+        self.size = int(self._ends[-1])
         self.has_boxes = any(s.report.with_boxes for s in self.sets)
+
+    @cached_property
+    def identity(self) -> str:
+        """See above; of records that can't be read, their number."""
+        try:
+            found = [sampled_hash(s.numbers, s.read) for s in self.sets]
+        except DataError:
+            return f"{self.size} records, some of which could not be read"
+        return hashlib.sha256("".join(found).encode()).hexdigest()
 
     def locate(self, index: int) -> tuple[LmdbSet, int]:
         """Set and record number of an index, 0 to below `size`."""
@@ -65,7 +75,7 @@ class RenderedSource:
     Attributes:
         name: `synthetic`.
         size: None, as it has no end.
-        identity: digest of what decides on its images; a resumed run looks whether it is the same.
+        identity: digest of what decides on its images; checked on resume.
         has_boxes: True; every word has its character boxes.
 
     Raises:
@@ -192,6 +202,13 @@ def open_sources(
 
     """
     sources = [_open(name, selection, label_filter, log) for name in selection.names]
+    if log is not None:
+        places = [Path(path).resolve() for source in sources for path in source.describe()]
+        for path in repeated(places):
+            log(
+                f"warning: {path} is drawn from more than once, by --select_data "
+                f"{selection.select_data} or by a link: its words are seen more often"
+            )
     if selection.boxes and not any(source.has_boxes for source in sources):
         raise DataError(
             f"No record of --select_data {selection.select_data} below {selection.root} has "

@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,7 +41,7 @@ from engine.run_form import run_form
 from engine.run_state import ResumedRun, find_common_state, plain_options
 from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
-from engine.validation import Validation, sets_identity
+from engine.validation import Validation
 from engine.weight_average import WeightAverage
 from label_filter import LabelFilter
 from lmdb_file import DataError
@@ -102,8 +102,7 @@ def train(options: Namespace, process: Process) -> None:
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
     with run_folder(options, name, process) as folder:
         log = RunLog(None if options.dry_run else folder.log, enabled=process.is_main)
-        judged_by = sets_identity(validation_sets, scored)
-        resumed = find_resumed(options, config, plan, sources, judged_by, folder, process, log)
+        resumed = find_resumed(options, config, plan, sources, folder, process, log)
         state = resumed.state if resumed else None
         for seed in (random.seed, np.random.seed, torch.manual_seed):
             seed(options.manualSeed)
@@ -117,7 +116,7 @@ def train(options: Namespace, process: Process) -> None:
             )
             first = state.iteration if state else 0
             metrics = Metrics(folder, log, first, options.wandb, vars(options))
-        say_setup(log, model, plan, process, sources, counts, scored)
+        say_setup(log, model, plan, process, sources, counts, options.batch_size, scored)
         trained = {Path(path).resolve() for source in sources for path in source.describe()}
         for kind, sets in (("validation", validation_sets), ("evaluation", evaluation_sets)):
             for name, lmdb_set in sets.items():
@@ -286,7 +285,6 @@ def find_resumed(
     config: ModelConfig,
     plan: Plan,
     sources: Sequence[Source | RenderedSource],
-    judged_by: list[str],
     folder: RunFolder,
     process: Process,
     log: RunLog,
@@ -314,12 +312,6 @@ def find_resumed(
     told = plain_options(vars(options))
     for line in check_against_state(told, plan.optimization, process.world_size, streams, state):
         log(line)
-    # A best score counts for the same sets, and where the weights are that reached it.
-    others = state.validation != judged_by
-    if others:
-        log("the best accuracy is looked for anew, as it is one of other images or labels")
-    if others or not folder.best.exists():
-        resumed = resumed._replace(state=replace(state, best_accuracy=-1.0))
     return resumed
 
 
@@ -385,6 +377,7 @@ def say_setup(
     process: Process,
     sources: Sequence[Source | RenderedSource],
     counts: Sequence[int],
+    asked: int,
     scored: Charset,
 ) -> None:
     """Device, versions, precision, batches and data, at the top of the log."""
@@ -407,13 +400,20 @@ def say_setup(
         f"{process.world_size} process(es), {sum(counts)} images each{batches}, "
         f"{sum(counts) * process.world_size * plan.accumulate} a step ({shares})"
     )
+    if sum(counts) != asked:
+        log(
+            f"warning: the shares of --batch_ratio make {sum(counts)} images of the {asked} of "
+            "--batch_size (each is rounded, and at least one image)"
+        )
     optimizer, rate = plan.optimization.optimizer, plan.optimization.lr
     if rate >= 100 * USUAL_RATES[optimizer]:
         log(
             f"warning: --lr {rate:g} is far too high for {optimizer}; "
             f"{USUAL_RATES[optimizer]:g} is usual"
         )
-    log(protocol_line(Charset(config.characters), scored))
+    charset = Charset(config.characters)
+    log(f"charset {charset.name}: {charset.characters}")
+    log(protocol_line(charset, scored))
     for source in sources:
         for path, report in source.describe().items():
             log(f"training {path}: {report}")

@@ -54,9 +54,8 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         """As argparse does, with the options of @files in their place."""
-        return super().parse_known_args(
-            self._in_full(sys.argv[1:] if args is None else args), namespace
-        )
+        self._given = self._in_full(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._given, namespace)
 
     def _in_full(self, arguments: Sequence[str], within: tuple[str, ...] = ()) -> list[str]:
         found = []
@@ -67,6 +66,8 @@ class _Parser(argparse.ArgumentParser):
                 continue
             if file in within:
                 self.error(f"the file of @{file} names itself, directly or by way of others.")
+            if Path(file).suffix in (".json", ".yaml", ".yml"):
+                self.error(f"@{file} must hold options as on the command line, not as {file}.")
             try:
                 # Notepad begins a file with a mark.
                 lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
@@ -81,6 +82,12 @@ class _Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
+        """End with a message; an option that is not known goes before one that is missing."""
+        if message.startswith("the following arguments are required"):
+            names = (a.split("=")[0] for a in self._given if a.startswith("--"))
+            unknown = [name for name in names if name not in self._option_string_actions]
+            if unknown:
+                message = f"unrecognized arguments: {unknown[0]}"
         if message.startswith("unrecognized arguments: "):
             message = self._explain(message.removeprefix("unrecognized arguments: ").split())
         super().error(message)

@@ -12,6 +12,14 @@ SCOPES = ("guided", "stem", "encoder", "heads")  # and blocks:N
 _HEADS = re.compile(r"(\w+_tokenLearner|(char|bpe|wp|core_area)_head|head)\.")
 
 
+class _StillBatchNorm2d(nn.BatchNorm2d):
+    """A norm that keeps its statistics, in training mode, too."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+
 class FreezeError(ValueError):
     """A scope that a model does not have, or that leaves nothing to train."""
 
@@ -26,7 +34,8 @@ def scope(text: str) -> str:
 def freeze(model: nn.Module, scopes: Sequence[str]) -> str:
     """Stop training parts of a model; what was frozen, in words.
 
-    BatchNorm's running statistics go on, as in the reference.
+    BatchNorms of what is frozen keep their statistics and normalise by them; those of `guided`
+    go on, as in the reference.
 
     Args:
         model: a recognizer.
@@ -56,6 +65,10 @@ def freeze(model: nn.Module, scopes: Sequence[str]) -> str:
         for parameter, value in model.named_parameters():
             if _inside(parameter, name, count):
                 value.requires_grad_(False)
+        for path, module in model.named_modules():
+            if isinstance(module, nn.BatchNorm2d) and _inside(f"{path}.weight", name, count):
+                module.__class__ = _StillBatchNorm2d
+                module.eval()
     after = _trained(model)
     if not after:
         raise FreezeError(f"--freeze {' '.join(scopes)} leaves nothing to train.")

@@ -80,6 +80,9 @@ def checkpoints_to_test(options: Namespace) -> list[Path]:
     }
     chosen = [numbered[n] for n in sorted(numbered) if first <= n <= last]
     if not chosen:
-        there = ", ".join(f"iter_{n}.pth" for n in sorted(numbered)[:5])
-        raise OptionError(f"There is no iter_N.pth to test in {path}; it has {there or 'none'}.")
+        there = [numbered[n].name for n in sorted(numbered)]
+        there = there or sorted(p.name for p in path.iterdir())
+        raise OptionError(
+            f"There is no iter_N.pth to test in {path}; it has {', '.join(there[:5]) or 'nothing'}."
+        )
     return chosen

@@ -29,6 +29,8 @@ def check_same_model(own: ModelConfig, asked: ModelConfig, path: Path) -> None:
 
 # What a run can't change in its midst: its optimizer and schedule, and what decides on the draws.
 FIXED = ("amp", "manualSeed", "select_data", "freeze", "is_mask_supervision")
+# What an `Optimization` calls otherwise than its option.
+_OPTION = {"iterations": "num_iter"}
 # What changes nothing in the weights, or is compared as the `Optimization` that it comes to.
 FREE = ("resume", "saved_model", "saved_path", "exp_name", "workers", "save_interval", "keep_last")
 FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval", "max_skipped")
@@ -41,7 +43,7 @@ def check_against_state(
     options: Mapping[str, Any],
     optimization: Optimization,
     world_size: int,
-    streams: Mapping[str, int | str],
+    streams: Mapping[str, str],
     state: RunState,
 ) -> list[str]:
     """Refuse options that a resumed run can't change; tell what else can't be exact.
@@ -62,9 +64,10 @@ def check_against_state(
     fixed = [f"--{n} was {own[n]} and is {options[n]} now" for n in changed if n in FIXED]
     before, now = state.optimization, asdict(optimization)
     differ = [n for n in now if before.get(n) != now[n]]
-    longer = now["schedule"] not in ENDING and differ == ["iterations"]
-    if differ and not longer:
-        fixed += [f"{n} (optimization) was {before.get(n)} and is {now[n]} now" for n in differ]
+    longer = now["schedule"] not in ENDING and "iterations" in differ
+    if longer:
+        differ.remove("iterations")
+    fixed += [f"{_OPTION.get(n, n)} was {before.get(n)} and is {now[n]} now" for n in differ]
     if fixed:
         told = ", ".join(fixed)
         raise OptionError(
@@ -78,8 +81,8 @@ def check_against_state(
         name, identity = stream["name"], stream["identity"]
         if name in streams and streams[name] != identity:
             notes.append(
-                f"warning: {name} is not the same any more (records or digest {identity} before, "
-                f"{streams[name]} now): its images come in another order, or are others"
+                f"warning: {name} is not the same any more: its images come in another order, or "
+                "are others"
             )
     if len(state.random) != world_size:
         notes.append(

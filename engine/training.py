@@ -313,13 +313,11 @@ class Trainer:
                 {"name": source.name, "identity": source.identity, "consumed": images}
                 for source, images in zip(loader.dataset.sources, consumed, strict=True)
             ],
-            best_accuracy=self.validation.best_accuracy,
             history=self.validation.history,
             passed_over=passed_over,
             skipped=self.skipped,
             optimization=asdict(self.plan.optimization),
             random=random,
-            validation=self.validation.identity,
             options=self._options,
             average=self._average.state() if self._average else None,
             **self._step.state(),
@@ -405,7 +403,7 @@ class Trainer:
             "train/data_wait_share": meter.data_wait_share,
             "train/loop_share": meter.loop_share,
             "train/skipped_steps": self.skipped,
-            "train/passed_over": self.passed_over,
+            "train/passed_over": self._passed_over_before + self.passed_over,
         }
         self._metrics.write(iteration, found)
 

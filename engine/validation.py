@@ -1,15 +1,13 @@
 """Scores while training: which weights are the best, and how well they read every set."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
 from PIL import Image
 
 from attention_pictures import attention_picture
-from content_hash import record_digest
+from content_hash import sampled_hash
 from dataset import RecordSet
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, readable
@@ -18,14 +16,13 @@ from engine.report import table
 from engine.run_folder import RunFolder
 from engine.run_state import RunState
 from lmdb_file import DataError
-from models.checkpoint import save_checkpoint
+from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from preprocessing import UnreadableImageError, decode_image
 from progress import RunLog
 from reading import Reader
 from text import Charset
 
 PICTURES = 6  # of the first validation set
-IDENTIFYING = 64  # records of a set, evenly from first to last
 
 
 def sets_identity(sets: Mapping[str, RecordSet], scored: Charset) -> list[str]:
@@ -36,19 +33,14 @@ def sets_identity(sets: Mapping[str, RecordSet], scored: Charset) -> list[str]:
         scored: what words are compared in.
 
     """
-    return sorted(_identity(records, scored) for records in sets.values())
+    return sorted(f"{scored.characters} {_sampled(records)}" for records in sets.values())
 
 
-def _identity(records: RecordSet, scored: Charset) -> str:
-    digest = hashlib.sha256(f"{scored.characters} {len(records.numbers)}".encode())
-    places = np.linspace(0, len(records.numbers) - 1, IDENTIFYING).astype(int)
+def _sampled(records: RecordSet) -> str:
     try:
-        for number in map(int, records.numbers[np.unique(places)]):
-            image, text = records.read(number)
-            digest.update(record_digest(image, text.encode()))
+        return sampled_hash(records.numbers, records.read)
     except DataError:
         return f"{records.path} could not be read"
-    return digest.hexdigest()
 
 
 class Validation:
@@ -83,7 +75,7 @@ class Validation:
     ):
         self.evaluator, self.sets, self.others = evaluator, dict(sets), dict(others)
         self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
-        self.best_accuracy = state.best_accuracy if state else -1.0
+        self.best_accuracy, self._best_iteration = self._kept_best() if state else (-1.0, 0)
         self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
 
     def __call__(
@@ -110,12 +102,16 @@ class Validation:
             self.history.append((iteration, accuracy))
             # Without its hardest set, any model would be the best.
             found = max(accuracy.values())
-            best = len(scores) == len(self.sets) and found > self.best_accuracy
+            best = len(scores) == len(self.sets) and (
+                found > self.best_accuracy
+                # A run that ended after they were written, and before its state was.
+                or (found == self.best_accuracy and iteration == self._best_iteration)
+            )
             kept = self._keep(iteration, scores, accuracy, best)  # on the first rank
             # All ranks go by what the first one found and could write.
             best = self.process.total(torch.tensor(int(kept), device=self.process.device)) > 0
             if best:
-                self.best_accuracy = found
+                self.best_accuracy, self._best_iteration = found, iteration
         else:
             self.log("warning: no validation set could be read: the weights are kept unscored")
             self._keep(iteration, [], {}, best=False)
@@ -124,6 +120,24 @@ class Validation:
             if others and self.process.is_main:
                 self.log(f"\nevaluation after iteration {iteration:,}\n{table(others)}")
                 self._metrics.write(iteration, _by_set("evaluation", others))
+
+    def _kept_best(self) -> tuple[float, int]:
+        """Accuracy and iteration of the best weights that the folder has.
+
+        They say so themselves: a run may be resumed from a state before them. -1 and 0 where there
+        are none, or other sets were the ones to choose them.
+        """
+        if not self.folder.best.exists():
+            return -1.0, 0
+        try:
+            kept = load_checkpoint(self.folder.best).extra
+        except CheckpointError as error:
+            self.log(f"warning: the best accuracy is looked for anew: {error}")
+            return -1.0, 0
+        if kept.get("validation") != self.identity:
+            self.log("the best accuracy is looked for anew, as it is one of other images or labels")
+            return -1.0, 0
+        return max(kept["accuracy"].values()), kept["iteration"]
 
     @cached_property
     def identity(self) -> list[str]:
@@ -159,7 +173,8 @@ class Validation:
             found = {f"validation/{name}_accuracy": value for name, value in accuracy.items()}
             self._metrics.write(iteration, found | _by_set("validation", scores))
             self._show_pictures(iteration)
-        model, extra = self.evaluator.model, {"iteration": iteration, "accuracy": dict(accuracy)}
+        model = self.evaluator.model
+        extra = {"iteration": iteration, "accuracy": dict(accuracy), "validation": self.identity}
         places = [self.folder.iteration(iteration), *([self.folder.best] if best else [])]
         try:
             for place in places:

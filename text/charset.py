@@ -82,7 +82,12 @@ class Charset:
                 f"There is no preset {characters}, only {', '.join(CHARSET_PRESETS)}; for a "
                 "charset of these digits alone, put them into a file."
             )
-        return cls(characters)
+        try:
+            return cls(characters)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (There is no file {characters}, so that these are the characters.)"
+            ) from None
 
     @property
     def name(self) -> str:

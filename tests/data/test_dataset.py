@@ -29,6 +29,7 @@ from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet
 from loader_processes import start_loading, surviving_batches
+from progress import RunLog
 from sampling import MixingSampler
 from sources import Selection, Source, open_sources
 from text import Charset, build_codecs
@@ -156,6 +157,24 @@ def test_sources_and_shares(data_tree):
     assert [(s.name, s.size) for s in sources] == [("MJ", 30), ("ST", 10)]
     assert selection.ratios() == [0.7, 0.3]
     assert Selection(data_tree / "training", "MJ-ST").ratios() == [0.5, 0.5]
+
+
+def test_a_source_is_known_by_its_records(tmp_path, make_lmdb, encode_image):
+    def identity(name, *words):
+        make_lmdb(tmp_path / name / "A", [(encode_image(word), word) for word in words])
+        (source,) = open_sources(Selection(tmp_path / name, "A"), FILTER)
+        return source.identity
+
+    own = identity("one", "cat", "dog")
+    assert identity("copy", "cat", "dog") == own != identity("other", "cat", "cow")
+
+
+def test_records_that_are_drawn_from_twice_are_told(data_tree, capsys):
+    open_sources(Selection(data_tree / "training", "MJ-ST"), FILTER, RunLog())
+    assert "more than once" not in capsys.readouterr().out
+    open_sources(Selection(data_tree / "training", "MJ_train-MJ"), FILTER, RunLog())
+    told = capsys.readouterr().out
+    assert told.count("more than once") == 1 and "MJ/MJ_train is drawn from" in told
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from lmdb_set import (
     open_evaluation_sets,
     select_lmdbs,
 )
+from progress import RunLog
 from text import Charset
 
 DIGITS_AND_LETTERS = Charset.load("36")
@@ -208,6 +209,15 @@ def test_evaluation_sets_have_their_folders_names(tmp_path, make_lmdb, encode_im
         open_evaluation_sets(tmp_path, label_filter, ["CUTE80"])
 
 
+def test_a_set_that_is_there_by_a_link_too_is_told(tmp_path, make_lmdb, encode_image, capsys):
+    make_lmdb(tmp_path / "SVT", [(encode_image("x"), "x")])
+    open_evaluation_sets(tmp_path, lenient(trainable=False), log=RunLog())
+    assert not capsys.readouterr().out
+    (tmp_path / "linked").symlink_to(tmp_path / "SVT")
+    open_evaluation_sets(tmp_path, lenient(trainable=False), log=RunLog())
+    assert "SVT is there more than once, by a link" in capsys.readouterr().out
+
+
 def test_a_folder_that_is_named_itself_is_told(tmp_path, make_lmdb, encode_image):
     make_lmdb(tmp_path / "training/ST", [(encode_image("ok"), "ok")])
     with pytest.raises(DataError, match="give the folder around it, or --select_data /"):
@@ -225,8 +235,15 @@ def test_an_empty_file_is_told(tmp_path):
 def test_a_report_tells_how_to_keep_more(tmp_path, make_lmdb, encode_image):
     labels = ["x" * 26, "你好", "ok"]
     path = make_lmdb(tmp_path / "set", [(encode_image("ok"), label) for label in labels])
-    report = str(LmdbSet(path, LabelFilter(Charset.load("36"), 25)).report)
-    assert report.endswith(
-        "to keep more: train with a larger --batch_max_length; train with another --character "
-        "(tools/check_data.py lists those in the labels)"
-    )
+    training = LabelFilter(Charset.load("36"), 25)
+    scoring = LabelFilter(Charset.load("36"), None, trainable=False)
+    for label_filter, cures in (
+        (
+            training,
+            "train with a larger --batch_max_length; train with another --character "
+            "(tools/check_data.py lists those in the labels)",
+        ),
+        (scoring, "--protocol (36, 62, 94) says which characters are compared"),
+    ):
+        for opened in (LmdbSet(path, label_filter), LmdbSet(path, label_filter)):  # from its index
+            assert str(opened.report).endswith(f"to keep more: {cures}")

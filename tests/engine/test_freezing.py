@@ -1,5 +1,6 @@
 """Frozen parts stay as they are, and the others learn."""
 
+import copy
 from argparse import ArgumentTypeError
 
 import pytest
@@ -33,6 +34,33 @@ def moved(model) -> set[str]:
 
 def of_stem(name):
     return name.startswith(("cls_token", "pos_embed", "cnnBackbone", "conv1", "conv_fpn"))
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "still"),
+    [
+        ("acds_str_tiny", ["encoder"], True),
+        ("acds_str_tiny", ["blocks:1"], True),
+        ("mgp_str_mini_stem8x8_3_32_128", ["stem"], True),
+        ("acds_str_tiny", ["guided"], False),
+        ("acds_str_tiny", ["heads"], False),
+    ],
+)
+def test_norms_of_what_is_frozen_keep_their_statistics(name, scopes, still):
+    torch.manual_seed(0)
+    model = create_model(name, granularities=("char",))
+    names = list(model.state_dict())
+    freeze(model, scopes)
+    assert list(model.state_dict()) == names
+    images = torch.rand(2, 3, 32, 128)
+    before = {n: value.clone() for n, value in model.named_buffers()}
+    with torch.no_grad():
+        model.train().encode(images)
+        moved = [n for n, value in model.named_buffers() if not torch.equal(value, before[n])]
+        assert bool(moved) != still
+        if still:
+            expected = model.encode(images).tokens
+            assert torch.equal(copy.deepcopy(model).eval().encode(images).tokens, expected)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,21 @@ def test_an_option_of_another_script_is_named(capsys):
     )
 
 
+def test_an_unknown_option_goes_before_a_missing_one(capsys):
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", ["--config", "options.yaml", "--lr=1"])
+    assert "--config is not known" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", ["--lr", "1"])
+    assert "required: --valid_data" in capsys.readouterr().err
+
+
+def test_a_file_of_options_is_no_yaml(capsys):
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", ["@options.yaml"])
+    assert "must hold options as on the command line" in capsys.readouterr().err
+
+
 def test_one_dash_too_few_is_guessed(capsys):
     with pytest.raises(SystemExit):
         get_args("train_final_dist", [*TRAIN, "-batch_ratio", "1"])

@@ -1,5 +1,6 @@
 """Validation keeps the best weights, and nothing that befalls it ends a run."""
 
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -41,12 +42,12 @@ def make(data_tree, tmp_path, one_thread):
     folder, log = RunFolder(tmp_path, "run"), Shown()
     metrics = Metrics(folder, log)
 
-    def validation(**more):
+    def validation(state=None, place="evaluation/SVT"):
         codecs = config_codecs(model.config)
         evaluator = Evaluator(model, codecs, ImageFormat.of(model.config), ALONE, 4, 0)
-        sets = open_evaluation_sets(str(data_tree / "evaluation/SVT"), labels)
+        sets = open_evaluation_sets(str(data_tree / place), labels)
         others = open_evaluation_sets(str(data_tree / "evaluation/CUTE80"), labels)
-        return Validation(evaluator, sets, others, ALONE, folder, log, metrics)
+        return Validation(evaluator, sets, others, ALONE, folder, log, metrics, state)
 
     yield validation
     metrics.close()
@@ -67,6 +68,27 @@ def test_the_best_weights_are_kept_and_the_other_sets_scored(make, monkeypatch):
     assert "evaluation after iteration 6" not in validation.log.text
     validation(7, at_end=True)
     assert "evaluation after iteration 7" in validation.log.text
+
+
+def test_a_resumed_run_has_the_best_accuracy_of_the_weights_that_are_kept(make):
+    first = make()
+    first(5)
+    before = SimpleNamespace(history=[])  # a state from before that validation
+    again = make(before)
+    assert again.best_accuracy == first.best_accuracy and "looked for anew" not in again.log.text
+    # The run had ended amid it: the others are scored after all.
+    assert again.log.text.count("evaluation after iteration 5") == 1
+    again(5)
+    assert again.log.text.count("evaluation after iteration 5") == 2
+    again(6)
+    assert load_checkpoint(again.folder.best).extra["iteration"] == 5
+    assert make().best_accuracy == -1  # a new run
+    assert make(before, "training/ST").best_accuracy == -1
+    assert "looked for anew, as it is one of other images" in again.log.text
+    again.folder.best.write_bytes(b"damaged")
+    assert make(before).best_accuracy == -1 and "or it is damaged" in again.log.text
+    again.folder.best.unlink()
+    assert make(before).best_accuracy == -1
 
 
 def test_sets_are_known_by_what_they_hold(make_lmdb, encode_image, tmp_path):

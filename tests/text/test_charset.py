@@ -56,6 +56,8 @@ def test_useless_charsets_are_refused(characters, message):
 
 
 def test_missing_file_is_said():
+    with pytest.raises(ValueError, match=r"stand twice .*There is no file charsets/mine\.utf8"):
+        Charset.load("charsets/mine.utf8")
     with pytest.raises(ValueError, match=r"no charset file nowhere\.txt"):
         Charset.load("nowhere.txt")
 
