@@ -11,6 +11,7 @@ import os
 import sys
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,25 +20,27 @@ from engine.model_options import check_against_checkpoint
 from engine.reading_options import check_demo
 from engine.report import markdown
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
-from reading.images import SAMPLES
+from reading.images import SAMPLES, shown_path
 from utils import fail, get_args
 from whole_file import write_text
 
+PICTURE = "_attention.png"
+INTERRUPTED = 130
 
-def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path, Reading]:
-    """Readings by file; draws the attention on the way, and reports unreadable files."""
+
+def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[Reading]:
+    """Readings of files; draws the attention on the way, and reports unreadable files."""
     folder = None if options.no_attention else attention_folder(options)
     if folder is not None and not reader.recognition.has_maps:
         print("no attention pictures: an ONNX file only reads", file=sys.stderr)
         folder = None
     names = picture_names(files)
-    readings = {}
     drawn = folder is not None
     for file, reading in zip(files, reader.stream(files, drawn, keep_errors=True), strict=True):
         if reading.error is not None:
             print(f"unreadable, left out: {reading.error}", file=sys.stderr)
             continue
-        readings[file] = replace(reading, attention=None, core_area=None, guided_attention=None)
+        yield replace(reading, attention=None, core_area=None, guided_attention=None)
         if folder is not None:
             try:
                 picture = attention_picture(open_image(file), reading, reader.codecs, reader.config)
@@ -46,9 +49,8 @@ def read_all(options: Namespace, reader: Reader, files: list[Path]) -> dict[Path
             except (OSError, UnreadableImageError) as error:
                 print(f"no attention pictures: {error}; see --attention_dir", file=sys.stderr)
                 folder = None
-    if folder is not None and readings:
+    if folder is not None and folder.is_dir():
         print(f"attention pictures: {folder}")
-    return readings
 
 
 def attention_folder(options: Namespace) -> Path:
@@ -66,15 +68,25 @@ def picture_names(files: list[Path]) -> dict[Path, str]:
     stems = Counter(file.stem for file in files)
     return {
         file: (file.stem if stems[file.stem] == 1 else "_".join(file.parts).replace(os.sep, ""))
-        + "_attention.png"
+        + PICTURE
         for file in files
     }
 
 
-def as_row(file: Path, reading: Reading) -> dict[str, str | float]:
+def without_pictures(options: Namespace, files: list[Path]) -> list[Path]:
+    """What a glob matches but for the pictures that a run before has drawn."""
+    place = attention_folder(options).resolve()
+    drawn = [f for f in files if f.name.endswith(PICTURE) and f.resolve().parent == place]
+    if not drawn or len(files) == 1:
+        return files
+    print(f"left out: {len(drawn)} attention pictures in {place}", file=sys.stderr)
+    return [file for file in files if file not in drawn]
+
+
+def as_row(reading: Reading) -> dict[str, str | float]:
     """A reading as plain values: fused first, then every granularity."""
     row = {
-        "file": str(file),
+        "file": shown_path(reading.source),
         "text": reading.text,
         "confidence": round(reading.confidence, 6),
         "granularity": reading.granularity,
@@ -86,15 +98,21 @@ def as_row(file: Path, reading: Reading) -> dict[str, str | float]:
 
 def show(rows: list[dict[str, str | float]], granularities: list[str]) -> str:
     """Table of the readings."""
+    names = [Path(row["file"]).name for row in rows]
+    times = Counter(names)
     cells = [
         [
-            Path(row["file"]).name,
+            _on_one_line(name if times[name] == 1 else row["file"]),
             f"{row['text']} {row['confidence']:.3f}",
             *(f"{row[name]} {row[f'{name}_confidence']:.3f}" for name in granularities),
         ]
-        for row in rows
+        for name, row in zip(names, rows, strict=True)
     ]
     return markdown(["image", "fused", *granularities], cells)
+
+
+def _on_one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def main() -> None:
@@ -105,6 +123,8 @@ def main() -> None:
         (serve_page if options.web else read_files)(options)
     except (ValueError, OSError) as error:  # ValueError: of weights, options or a device
         fail(error)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
 
 
 def load_reader(options: Namespace) -> Reader:
@@ -122,15 +142,23 @@ def load_reader(options: Namespace) -> Reader:
 
 
 def read_files(options: Namespace) -> None:
-    """Read, print, write."""
-    files = find_images(options.demo_imgs)
+    """Read, print, write; of what was read, where Ctrl-C ends it."""
+    files = without_pictures(options, find_images(options.demo_imgs))
     reader = load_reader(options)
-    readings = read_all(options, reader, files)
-    if not readings:
+    rows, interrupted = [], False
+    try:
+        for reading in read_all(options, reader, files):
+            rows.append(as_row(reading))
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"interrupted: {len(rows):,} of {len(files):,} images are read", file=sys.stderr)
+    if rows:
+        print(show(rows, list(reader.codecs)))
+        write_files(options, rows)
+    elif not interrupted:
         raise UnreadableImageError(f"none of the {len(files)} files can be read")
-    rows = [as_row(file, reading) for file, reading in readings.items()]
-    print(show(rows, list(reader.codecs)))
-    write_files(options, rows)
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
 
 
 def serve_page(options: Namespace) -> None:

@@ -34,7 +34,7 @@ def _import_all() -> None:
         if file is None or _ROOT not in Path(file).resolve().parents:
             raise ImportError(
                 f"Another project's module `{name}` ({file or module}) is imported already, and "
-                f"hides the one in {_ROOT}; load the reader first, or in a process of its own."
+                f"hides the one in {_ROOT}; load the reader in a process of its own."
             )
     for name in _LATE:
         import_module(name)

@@ -17,6 +17,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "ICO", "PCX")
 FORMATS += ("AVIF", "TGA") if find_spec("PIL.AvifImagePlugin") else ("TGA",)  # since Pillow 11.3
 EIGHT_BIT = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"))
+# 8 bits, too, but little can be done with them: what each is brought to first.
+UNUSUAL = {"RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 
 
 class UnreadableImageError(ValueError):
@@ -53,6 +55,8 @@ def _in_mode(image: Image.Image, channels: int, as_shown: bool) -> Image.Image:
         raise ValueError(f"it has no pixels ({image.width}x{image.height})")
     if as_shown:
         image = _upright(image)
+    if image.mode in UNUSUAL:
+        image = image.convert(UNUSUAL[image.mode])
     image = image if image.mode in EIGHT_BIT else _to_eight_bit(image)
     if as_shown and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
@@ -141,6 +145,8 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits, of which `convert` would make white nearly everywhere."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, of a range that nothing tells")
+    if not image.mode.startswith("I"):
+        raise ValueError(f"images of mode {image.mode} are not known here")
     values = np.asarray(image)
     # Pillow may open 16 bits as 32.
     if values.min() < 0 or values.max() >= 2**16:

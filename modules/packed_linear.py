@@ -57,11 +57,15 @@ class PackedLinear(nn.Module):
         self._gelu_after = gelu and not in_pass
 
     def __getstate__(self) -> dict:
-        return {**super().__getstate__(), "_packed": self._packed.to_dense()}
+        # As an array: a tensor is handed to another process by its memory, which ends with it.
+        weight = self._packed.to_dense()
+        array = weight.view(torch.uint8).numpy()
+        return {**super().__getstate__(), "_packed": (array, weight.dtype)}
 
     def __setstate__(self, state: dict) -> None:
-        super().__setstate__(state)
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(self._packed)
+        array, dtype = state["_packed"]
+        weight = torch.from_numpy(array).view(dtype)
+        super().__setstate__(state | {"_packed": torch.ops.mkldnn._reorder_linear_weight(weight)})
 
     def forward(self, values: Tensor) -> Tensor:
         """Values [..., in] -> [..., out]."""

@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tif
 
 SAMPLES = Path(__file__).resolve().parents[1] / "demo_imgs"  # that come with the repository
 
-ImageLike = str | Path | bytes | Image.Image | np.ndarray
+ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 
 def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
@@ -38,6 +38,8 @@ def open_image(image: ImageLike, channels: int = 3) -> Image.Image:
                 f"an array must be RGB, uint8 [H, W, 3], not {image.dtype} {list(image.shape)}"
             )
         return decode_image(Image.fromarray(image), channels)
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
     if isinstance(image, bytes | Image.Image):
         return decode_image(image, channels, as_shown=True)
     if not isinstance(image, str | Path):
@@ -84,6 +86,11 @@ def find_images(place: str | Path) -> list[Path]:
             f"{', '.join(sorted(IMAGE_SUFFIXES))} files, or a glob in quotes."
         )
     return found
+
+
+def shown_path(path: Path | str) -> str:
+    """A path as UTF-8 can have it: bytes of it that are no UTF-8 are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _natural(path: Path) -> list:

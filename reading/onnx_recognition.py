@@ -42,7 +42,7 @@ class OnnxRecognition:
         # Imported here: reading with torch does without.
         import onnxruntime
 
-        self.path = Path(path)
+        self.path, self._device = Path(path), device
         offered = onnxruntime.get_available_providers()
         provider = PROVIDERS.get(device or "cpu")
         if provider not in offered:
@@ -66,6 +66,10 @@ class OnnxRecognition:
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.config = from_metadata(metadata, FORM, self.path)
         self._check_graph()
+
+    def __reduce__(self) -> tuple:
+        """A copy is loaded from the file again."""
+        return type(self), (self.path, self._device)
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]. There are no maps.

@@ -164,8 +164,6 @@ class Reader:
         """
         if isinstance(images, str | Path) and os.path.isdir(images):  # noqa: PTH112 (as it never raises)
             images = find_images(images)
-        if isinstance(images, bytearray | memoryview):
-            images = bytes(images)
         is_one = isinstance(images, ImageLike) or not isinstance(images, Iterable)
         if is_one or hasattr(images, "read"):
             return next(self._stream([(None, images)], attention, keep_errors))

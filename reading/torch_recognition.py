@@ -1,5 +1,6 @@
 """Recognizers computed by torch: every form of weights but ONNX."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,14 +60,18 @@ class TorchRecognition:
         self._stop_ids = dict(stop_ids)
         self.dtype, self.fast, self._compiled = dtype or torch.float32, fast, compiled
         self.config = model.config
+        self._process = os.getpid()
         self._path: ReadingPath | None = None
         self._folded: tuple[tuple[int, int], ...] | None = None
 
     def __getstate__(self) -> dict:
         if self.model is None:
-            return vars(self)
+            return dict(vars(self))
         # A copy of the model has other addresses, so that it would be made anew all the same.
         return {**vars(self), "_path": None, "_folded": None}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _process=os.getpid())
 
     def use_up_model(self) -> None:
         """Keep the model's weights only as the fast path needs them, where there is one."""
@@ -76,6 +81,10 @@ class TorchRecognition:
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
+        if self._process != os.getpid():
+            # A fork has none of its parent's threads, and would wait for them for ever.
+            torch.set_num_threads(1)
+            self._process = os.getpid()
         images = torch.from_numpy(pixels).to(self.device).float() / 255
         with torch.inference_mode():
             if self.fast:

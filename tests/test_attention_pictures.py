@@ -205,13 +205,12 @@ def test_demo_draws_every_family_and_keeps_no_map(name, encode_image, tmp_path):
     reader = Reader(create_model(name, granularities=("char",)), device="cpu")
     (tmp_path / "word.png").write_bytes(encode_image("word"))
     options = Namespace(no_attention=False, attention_dir=None, demo_imgs=str(tmp_path))
-    readings = read_all(options, reader, [tmp_path / "word.png"])
+    (reading,) = read_all(options, reader, [tmp_path / "word.png"])
     with Image.open(tmp_path / "attens" / "word_attention.png") as drawn:
         assert drawn.width == (COLUMN if name == MGP else 3 * COLUMN) + MARGIN
-    ((path, reading),) = readings.items()
     plain = {"text", "confidence", "granularity", "by_granularity", "source"}
     assert all(getattr(reading, f.name) is None for f in fields(reading) if f.name not in plain)
-    assert list(as_row(path, reading)) == [
+    assert list(as_row(reading)) == [
         "file",
         "text",
         "confidence",

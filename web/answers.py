@@ -12,6 +12,8 @@ from reading import IMAGE_SUFFIXES, Reader
 from text import Reading
 from web.limits import Limits
 
+SCAN = b"\xff\xda"  # begins each scan of a JPEG, and is nowhere within one
+
 
 @dataclass(frozen=True)
 class Word:
@@ -59,6 +61,11 @@ class WordAnswers:
             raise UnreadableImageError(
                 f"it has {width:,} x {height:,} pixels, and {self.limits.image_pixels:,} are the "
                 "most in all; cut the word out"
+            )
+        scans = data.count(SCAN) if form in ("JPEG", "MPO") else 1
+        if scans > self.limits.image_scans:
+            raise UnreadableImageError(
+                f"it is a JPEG of {scans:,} scans, and {self.limits.image_scans} are the most"
             )
         image = decode_image(data, config.channels, as_shown=True)
         # Resized now, so that no batch of large images lies in memory; the reader's own resize to

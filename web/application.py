@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from pages import PARTS
 from preprocessing import UnreadableImageError
 from reading import IMAGE_SUFFIXES, Reader
+from reading.images import shown_path
 from web.answers import WordAnswers
 from web.batching import BatchingThread
 from web.limits import Limits
@@ -66,7 +67,7 @@ class Application:
             routes=[
                 *pages,
                 Route("/about", self.about),
-                Route("/samples/{number:int}", self.sample),
+                Route("/samples/{number}", self.sample),
                 Route("/readings", self.read, methods=["POST"]),
             ],
             middleware=[own_hosts],
@@ -87,7 +88,7 @@ class Application:
                 "uploadBytes": self.limits.upload_bytes,
                 "imagePixels": self.limits.image_pixels,
                 "suffixes": sorted(IMAGE_SUFFIXES),
-                "samples": [file.name for file in self.samples],
+                "samples": [shown_path(file.name) for file in self.samples],
                 "moreSamples": self._more_samples,
             }
         )
@@ -95,9 +96,10 @@ class Application:
     async def sample(self, request: Request) -> Response:
         """The file of a sample."""
         number = request.path_params["number"]
-        if number >= len(self.samples) or not self.samples[number].is_file():
+        numbered = {str(place): file for place, file in enumerate(self.samples)}
+        if number not in numbered or not numbered[number].is_file():
             raise HTTPException(404, "this sample is no longer there")
-        return FileResponse(self.samples[number])
+        return FileResponse(numbered[number])
 
     async def read(self, request: Request) -> Response:
         """The reading of the image that is the request's body."""

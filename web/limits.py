@@ -10,6 +10,7 @@ class Limits:
     Attributes:
         upload_bytes: of one image file.
         image_pixels: width times height, checked before the image is decoded.
+        image_scans: passes over all pixels that a JPEG asks for, likewise.
         requests: images that are being received, waiting or being read, all together.
         receive_seconds: until an upload must have arrived.
         samples: images that the page offers.
@@ -18,6 +19,7 @@ class Limits:
 
     upload_bytes: int = 10 * 2**20
     image_pixels: int = 2**24
+    image_scans: int = 100
     requests: int = 64
     receive_seconds: float = 60.0
     samples: int = 24

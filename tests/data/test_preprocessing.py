@@ -32,6 +32,24 @@ def test_every_mode_becomes_rgb_or_grey(mode):
     assert decode_image(stream.getvalue(), channels=1).mode == "L"
 
 
+def pixels(image, channels=3, as_shown=True):
+    return np.asarray(decode_image(image, channels, as_shown)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "usual"), [("RGBX", "RGB"), ("RGBa", "RGBA"), ("La", "LA"), ("RGBA", "RGBA")]
+)
+def test_pictures_of_unusual_modes_look_as_they_do(mode, usual):
+    shades = np.arange(0, 240, 10, dtype=np.uint8).reshape(2, 4, 3)
+    image = Image.fromarray(shades).convert(usual)
+    assert pixels(image.convert(mode)) == pixels(image)
+    assert pixels(image.convert(mode), 1, False) == pixels(image, 1, False)
+    assert len(np.unique(pixels(image.convert(mode)))) > 7
+    if usual != "RGB":
+        image.putalpha(0)
+        assert np.unique(pixels(image.convert(mode))).tolist() == [255]  # on white
+
+
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_sixteen_bits_keep_their_shades(form):
     shades = np.arange(256, dtype=np.uint8).reshape(8, 32)

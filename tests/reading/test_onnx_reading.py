@@ -1,6 +1,8 @@
 """Exported ONNX files read as torch does, and without it."""
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -177,6 +179,14 @@ def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path):
             Reader.load(tmp_path / f"{name}.onnx")
     with pytest.raises(CheckpointError, match=r"char outputs have the shapes \[11, 27\]"):
         Reader.load(tmp_path / "longer.onnx")(DEMO_IMAGES)
+
+
+@LIGHT
+def test_a_reader_of_an_onnx_file_can_be_copied(model, onnx_file):
+    reader = Reader.load(onnx_file, batch_size=3)
+    expected = reader(DEMO_IMAGES)
+    for copied in (copy.deepcopy(reader), pickle.loads(pickle.dumps(reader))):
+        assert copied(DEMO_IMAGES) == expected and copied.batch_size == 3
 
 
 @LIGHT

@@ -1,6 +1,9 @@
 import copy
 import io
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from preprocessing import UnreadableImageError, decode_image, preprocess
 from reading import Reader, find_images, open_image
 from text import fuse
 
+ROOT = Path(__file__).resolve().parents[2]
 ORIENTATION = 0x0112  # of EXIF
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,6 +79,42 @@ def test_a_loaded_reader_can_be_copied(reader, word, tmp_path):
     expected, copied = loaded(word), copy.deepcopy(loaded)
     assert copied(word) == expected
     assert pickle.loads(pickle.dumps(loaded))(word) == expected
+
+
+OTHER_PROCESS = """
+import multiprocessing, sys
+import torch
+from reading import Reader
+
+def read(reader, image):
+    print(reader(image).text, flush=True)
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)  # one waits for no other
+    method, weights, image = sys.argv[1:]
+    reader = Reader.load(weights, "cpu")
+    read(reader, image)
+    process = multiprocessing.get_context(method).Process(target=read, args=(reader, image))
+    process.start()
+    process.join(90)
+    process.kill()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_loaded_reader_reads_in_other_processes(method, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(OTHER_PROCESS, encoding="utf-8")
+    weights, image = "acds_char_str_light", ROOT / "demo_imgs" / "night.jpg"
+    done = subprocess.run(
+        [sys.executable, str(script), method, weights, str(image)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.stdout.split() == ["night", "night"], done.stderr
 
 
 def test_a_caller_s_autocast_changes_nothing(reader, word, tmp_path):
@@ -338,7 +378,7 @@ def test_transparency_lies_on_white(mode):
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
 def test_other_bytes_are_an_image(reader, encode_image, kind):
     encoded = encode_image("word")
-    assert reader(kind(encoded)).text == reader(encoded).text
+    assert reader(kind(encoded)).text == reader(encoded).text == reader([kind(encoded)])[0].text
 
 
 @pytest.mark.parametrize("odd", [None, io.BytesIO(b"x"), 5])

@@ -2,16 +2,22 @@
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+import demo
 from engine.run_folder import git_commit
 from models import create_model
 from models.checkpoint import load_checkpoint, save_checkpoint
+from reading import Reading
+from text import GranularityReading
 
+ROOT = Path(__file__).resolve().parents[2]
 MINI = "mgp_str_mini_stem8x8_3_32_128"
 TINY = "mgp_str_tiny_patch4_3_32_128"
 TRAIN = (
@@ -294,8 +300,44 @@ def test_demo_takes_a_glob_over_folders_with_equal_names(run, tmp_path, encode_i
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "word.png").write_bytes(encode_image(folder))
-    run(f"python3 demo.py --model_dir best_accuracy.pth --demo_imgs '{tmp_path}/*/word.png'")
+    command = f"python3 demo.py --model_dir best_accuracy.pth --demo_imgs '{tmp_path}/*/*.png'"
+    done = run(command)
     assert len(list((tmp_path / "attens").iterdir())) == 2
+    assert "one/word.png" in done.stdout and "two/word.png" in done.stdout
+    # A second time, the pictures are no words to read.
+    again = run(command)
+    assert "left out: 2 attention pictures" in again.stderr
+    assert again.stdout == done.stdout and len(list((tmp_path / "attens").iterdir())) == 2
+
+
+def test_demo_writes_names_of_any_bytes(run, tmp_path, encode_image):
+    for name in (b"a.png", b"b\xff.png", b"c\nd.png"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(encode_image("word"))
+    done = run(
+        f"python3 demo.py --model_dir best_accuracy.pth --demo_imgs {tmp_path} --no_attention "
+        f"--csv {tmp_path}/new/out.csv --json {tmp_path}/out.json"
+    )
+    files = [row["file"] for row in json.loads((tmp_path / "out.json").read_text())]
+    assert files == [f"{tmp_path}/{name}" for name in ("a.png", "b\\udcff.png", "c\nd.png")]
+    with (tmp_path / "new/out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == files
+    assert "b\\udcff.png" in done.stdout and "c\\nd.png" in done.stdout
+
+
+def test_demo_keeps_what_it_has_read_when_interrupted(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        own = GranularityReading("word", 0.5, True)
+        yield Reading("word", 0.5, "char", {"char": own}, source=Path("a.png"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "read_all", interrupted)
+    names = ["demo.py", "--demo_imgs", str(ROOT / "demo_imgs"), "--json", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", names)
+    with pytest.raises(SystemExit) as ended:
+        demo.main()
+    assert ended.value.code == 130
+    assert [row["text"] for row in json.loads((tmp_path / "out").read_text())] == ["word"]
+    assert "interrupted: 1 of 11 images are read" in capsys.readouterr().err
 
 
 def test_demo_reads_on_where_pictures_cannot_be_written(run, tmp_path):

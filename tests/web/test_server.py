@@ -2,10 +2,12 @@
 
 import base64
 import io
+import os
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +143,15 @@ def pcx_image() -> bytes:
     return stream.getvalue()
 
 
+def image_of_many_scans() -> bytes:
+    """A progressive JPEG whose last scan is repeated: each is a pass over all its pixels."""
+    stream = io.BytesIO()
+    Image.new("L", (64, 64), 99).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:end] + 200 * data[last:end] + data[end:]
+
+
 def large_image() -> bytes:
     stream = io.BytesIO()
     Image.new("1", (5000, 4000)).save(stream, "PNG")
@@ -157,6 +168,7 @@ def large_image() -> bytes:
             lambda good: pcx_image(),
             "it is a PCX file; those that are read are BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP",
         ),
+        (lambda good: image_of_many_scans(), "scans, and 100 are the most"),
         (lambda good: large_image(), "it has 5,000 x 4,000 pixels, and 16,777,216 are the most"),
     ],
 )
@@ -273,7 +285,13 @@ def test_samples_are_given_as_they_are_and_nothing_else(serving, reader, samples
         assert served.ask("GET", "/samples/1")[2] == samples[1].read_bytes()
         assert served.ask("GET", "/samples/2")[0] == 404
         assert served.ask("GET", "/samples/3")[0] == 404
+        assert served.ask("GET", f"/samples/{'1' * 5000}")[0] == 404
         assert served.ask("GET", "/samples/..%2F..%2Fetc%2Fpasswd")[0] == 404
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.jpg"))
+    odd.write_bytes(samples[0].read_bytes())
+    with serving(reader, [odd]) as served:
+        assert served.ask("GET", "/about")[2]["samples"] == ["odd\\udcff.jpg"]
+        assert served.ask("GET", "/samples/0")[2] == samples[0].read_bytes()
     with serving(reader, samples, Limits(samples=1)) as served:
         about = served.ask("GET", "/about")[2]
         assert (about["samples"], about["moreSamples"]) == (["body.jpg"], 1)
