@@ -68,8 +68,8 @@ class Sample:
         text: label.
         core_area: uint8 [H, W], see `Batch`; None for a record without boxes.
         passed_over: a line for each record that could not be used.
-        record: number of the source, and index in it, of a training sample; 0 and the number in
-            its set of an evaluation sample.
+        record: (number of the source, index in it) when training; (0, record number) when
+            evaluating.
 
     """
 

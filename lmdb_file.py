@@ -10,7 +10,10 @@ from pathlib import Path
 
 import lmdb
 
+NUM_SAMPLES = b"num-samples"  # key of the number of records, decimal text
+STAND_IN = "stand-in"  # key of a note that says that a set is rendered
 UNFINISHED = b"unfinished"  # key of the state of the job that writes an LMDB, until its end
+DIGITS = 9  # of a record's number, from 1, in its keys
 
 
 # What reading a damaged LMDB raises: a page may say that a value has gigabytes.
@@ -52,8 +55,13 @@ class StoredRecord:
 
 def stored_record(transaction: lmdb.Transaction, number: int) -> StoredRecord:
     """A record by its number."""
-    values = (transaction.get(b"%s-%09d" % (k, number)) for k in (b"image", b"label", b"boxes"))
+    values = (transaction.get(record_key(k, number)) for k in (b"image", b"label", b"boxes"))
     return StoredRecord(number, *values)
+
+
+def record_key(kind: bytes, number: int) -> bytes:
+    """Key of a record's image, label or boxes; of number 0, the one before the first record's."""
+    return b"%s-%0*d" % (kind, DIGITS, number)
 
 
 def open_environment(path: Path) -> lmdb.Environment:
@@ -135,7 +143,7 @@ def count_records(transaction: lmdb.Transaction, path: Path) -> int:
         DataError: it does not say, or what it says is no number.
 
     """
-    stored = transaction.get(b"num-samples")
+    stored = transaction.get(NUM_SAMPLES)
     if stored is None:
         with transaction.cursor() as cursor:
             first = [key for (key, _), _ in zip(cursor, range(3), strict=False)]

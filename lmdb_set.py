@@ -18,6 +18,7 @@ from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from label_filter import LabelFilter
 from lmdb_file import (
     DAMAGE,
+    STAND_IN,
     DataError,
     StoredRecord,
     count_records,
@@ -88,7 +89,7 @@ class LmdbSet:
         try:
             with _environment(self._resolved).begin() as transaction:
                 self.declared = count_records(transaction, self.path)
-                self.stand_in = _note(transaction.get(b"stand-in"))
+                self.stand_in = _note(transaction.get(STAND_IN.encode()))
                 index = record_index(self._resolved, transaction, self.declared, label_filter, log)
         except DAMAGE as error:
             raise damaged(self.path, error) from None

@@ -13,7 +13,7 @@ import lmdb
 from filelock import FileLock, Timeout
 
 from char_boxes import BoxEntry
-from lmdb_file import UNFINISHED
+from lmdb_file import NUM_SAMPLES, UNFINISHED, record_key
 
 LOCK = "writing.lock"
 OWN_FILES = {"data.mdb", "lock.mdb"}
@@ -92,7 +92,7 @@ class LmdbWriter:
             self._map_size = self._env.info()["map_size"]
             self.count, self.progress = found["count"], found["progress"]
             return
-        if _get(self.partial, b"num-samples") is not None:
+        if _get(self.partial, NUM_SAMPLES) is not None:
             raise FileExistsError(
                 f"{self.partial} is a whole LMDB, of a run that was killed at its very end, or of "
                 f"somebody else: rename it to {self.path.name}, or remove it."
@@ -114,7 +114,7 @@ class LmdbWriter:
         finished = False
         try:
             if kind is None:
-                self._put(b"num-samples", str(self.count).encode())
+                self._put(NUM_SAMPLES, str(self.count).encode())
                 self._commit(remove=UNFINISHED)
                 self._env.sync(True)
                 finished = True
@@ -142,12 +142,12 @@ class LmdbWriter:
                 bytes are stored as they are.
         """
         self.count += 1
-        self._put(b"image-%09d" % self.count, image)
-        self._put(b"label-%09d" % self.count, _stored(label))
+        self._put(record_key(b"image", self.count), image)
+        self._put(record_key(b"label", self.count), _stored(label))
         if boxes is not None:
             if not isinstance(boxes, bytes):
                 boxes = json.dumps([list(box) for box in boxes], ensure_ascii=False)
-            self._put(b"boxes-%09d" % self.count, _stored(boxes))
+            self._put(record_key(b"boxes", self.count), _stored(boxes))
         # A job's records are committed with its progress, or not at all.
         full = self.count % COMMIT_EVERY == 0 or self._pending_bytes > COMMIT_BYTES
         if full and self._job is None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from char_boxes import BoxesError
 from label_filter import FilterReport, LabelFilter
+from lmdb_file import DIGITS, record_key
 from official_labels import read_label
 from progress import Progress, RunLog
 from whole_file import whole_file
@@ -31,7 +32,6 @@ FOLDER = ".index"
 FORMAT = 4  # grows when the same labels would give another index
 CACHE_VARIABLE = "ACDS_STR_CACHE"
 WORTH_A_LINE = 100_000  # records
-DIGITS = 9  # of a record's number in its keys
 HIGHEST = 10**DIGITS - 1
 CHUNK = 10_000  # records between two updates of the bar
 
@@ -182,7 +182,7 @@ def _scan(
     progress = Progress(declared, f"index {folder.name}", shown, unit="records")
     with closing(progress):
         for number, stored in enumerate(_labels(transaction, declared), start=1):
-            key = f"label-{number:09d}"
+            key = record_key(b"label", number).decode()
             if number % CHUNK == 0 or number == declared:
                 progress.update(number - progress.done)
             if stored is None:

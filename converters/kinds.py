@@ -18,7 +18,7 @@ from converters.svt import StreetViewText
 from converters.synthtext import SynthText
 from converters.union14m import union14m
 from converters.word_list import LIST_NAMES, word_list
-from lmdb_file import reading
+from lmdb_file import STAND_IN, reading
 from progress import RunLog
 
 
@@ -105,7 +105,7 @@ def _open_mjsynth(options: argparse.Namespace, log: RunLog) -> dict[Path, Source
         # Of several, some may have been finished before an interruption.
         if len(options.annotation) > 1 and (output / "data.mdb").is_file():
             with reading(output) as found:
-                if found.get(b"stand-in") is not None:
+                if found.get(STAND_IN.encode()) is not None:
                     raise FileExistsError(
                         f"{output} is rendered sample data: move it away, or choose another place."
                     )

@@ -162,9 +162,9 @@ def _is_of_communication(error: RuntimeError) -> bool:
 def _lost(error: RuntimeError, rank: int, minutes: float) -> LostProcessError:
     reason = cause_of(error)
     return LostProcessError(
-        f"Process {rank} lost another one ({reason}). It ended, which its own message above tells "
-        f"the reason of, or it did not answer for {minutes:g} minutes (--timeout). Start all "
-        "again; training goes on with --resume auto."
+        f"Process {rank} lost another one ({reason}). It ended (see its own message above), or "
+        f"did not answer for {minutes:g} minutes (--timeout). Start all again; a training goes on "
+        "with --resume auto."
     )
 
 

@@ -65,8 +65,8 @@ def optimization(options: Namespace) -> Optimization:
     """Optimizer and schedule that the options ask for.
 
     Raises:
-        OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with,
-            --compile beside --recompute, a warm-up that the schedule has no room for, a setting
+        OptionError: --scheduler beside --schedule, --FT without --saved_model, --pretrained with
+            it, --compile beside --recompute, a warm-up that the schedule has no room for, a setting
             of another optimizer.
 
     """
@@ -83,7 +83,8 @@ def optimization(options: Namespace) -> Optimization:
     schedule = "reference" if options.scheduler else options.schedule
     if options.warmup and (schedule or ("cosine" if options.FT else "constant")) not in WITH_WARMUP:
         raise OptionError(
-            f"--warmup goes with a constant rate and --schedule cosine; {schedule} has its own way."
+            "--warmup goes with a constant rate and --schedule cosine; "
+            f"{'--scheduler' if options.scheduler else schedule} has its own way."
         )
     if options.warmup >= options.num_iter:
         raise OptionError(

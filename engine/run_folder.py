@@ -34,7 +34,7 @@ class RunFolder:
         self._lock: FileLock | None = None
 
     def refuse_weights(self) -> None:
-        """To be called by a run that does not go on with the one that the folder is of.
+        """Refuse a folder that holds another run's weights; for a run that does not go on with it.
 
         Raises:
             RunFolderError: another run's weights lie there.

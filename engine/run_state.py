@@ -91,7 +91,9 @@ def save_state(
 
     """
     written = state_path(folder, 0)
-    accuracy = state.history[-1][1] if state.history else {}
+    scored, accuracy = state.history[-1] if state.history else (0, {})
+    if scored != state.iteration or state.average is not None:  # other weights' than these
+        accuracy = {}
     # Not `asdict`, which would copy the optimizer's tensors.
     training = {field.name: getattr(state, field.name) for field in fields(state)}
     save_checkpoint(written, model, iteration=state.iteration, accuracy=accuracy, training=training)

@@ -23,17 +23,6 @@ from models.config import CORE_AREA_FORMS
 from text import CHARSET_PRESETS
 
 
-def add_filter_option(parser: argparse.ArgumentParser) -> None:
-    """What is done with labels that can't be learned or compared; testing has it, too."""
-    group = parser.add_argument_group("labels")
-    group.add_argument(
-        "--data_filtering_off",
-        action="store_true",
-        help="learn from labels that are too long only as annotated, and compare those without any "
-        "character of the protocol (default: off)",
-    )
-
-
 def add_protocol_option(group: argparse._ArgumentGroup) -> None:
     """How words are compared; testing has it, too."""
     group.add_argument(
@@ -74,7 +63,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="part of each LMDB to use, 0 to 1 (default: 1.0)",
     )
-    add_filter_option(parser)
+    group = parser.add_argument_group("labels")
+    group.add_argument(
+        "--data_filtering_off",
+        action="store_true",
+        help="learn from labels that are too long only as annotated, and compare those without any "
+        "character of the protocol (default: off)",
+    )
 
     group = parser.add_argument_group(
         "rendered words", "With synthetic in --select_data: an endless stream, each word once."

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import EXPECTED_IMAGES
-from lmdb_file import DataError
+from lmdb_file import STAND_IN, DataError
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.findings import Example, Findings
 from lmdb_tools.purpose import TRAINING
@@ -145,6 +145,6 @@ def _check_size(checked: CheckedLmdb) -> None:
     if (
         expected not in (None, checked.records)
         and checked.purpose != TRAINING
-        and "stand-in" not in checked.survey.notes
+        and STAND_IN not in checked.survey.notes
     ):
         checked.add(OTHER_SIZE, f"{checked.records:,} images instead of {expected:,}")

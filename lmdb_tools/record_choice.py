@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from label_filter import FilterReport
-from lmdb_file import DataError
-
-DIGITS = 9  # at most, of a record's number
+from lmdb_file import DIGITS, DataError
 
 
 def share_out(numbers: np.ndarray, shares: Sequence[float], seed: int) -> list[np.ndarray]:

@@ -10,12 +10,10 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from lmdb_file import DataError, count_records, reading
+from lmdb_file import DIGITS, NUM_SAMPLES, DataError, count_records, reading
 from lmdb_tools.watched_lmdb import FileStamp, stamp_file
 
 KINDS = (b"image-", b"label-", b"boxes-")
-NUMBER = b"num-samples"
-DIGITS = 9
 MAX_NOTES = 100  # so that an LMDB of another format is not taken for notes as a whole
 MAX_NOTE_BYTES = 2**20
 
@@ -67,7 +65,7 @@ def _survey(transaction: lmdb.Transaction, path: Path) -> Survey:
     declared, problem = None, ""
     try:
         counted = count_records(transaction, path)
-        declared = int(transaction.get(NUMBER))
+        declared = int(transaction.get(NUM_SAMPLES))
     except DataError as error:
         counted, problem = 0, str(error)
     # Neither what num-samples says nor a stray key of a high number must cost memory.
@@ -109,7 +107,7 @@ def _keys_beyond(transaction: lmdb.Transaction, counted: int) -> tuple[np.ndarra
 
 
 def _notes(transaction: lmdb.Transaction) -> Iterator[tuple[str, dict]]:
-    keys = (key for key in _other_keys(transaction) if key != NUMBER)
+    keys = (key for key in _other_keys(transaction) if key != NUM_SAMPLES)
     for key in islice(keys, MAX_NOTES):
         stored = transaction.get(key)
         if stored is None:  # a cursor finds it, and a search does not

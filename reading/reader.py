@@ -16,7 +16,7 @@ from models.onnx_form import SUFFIX as ONNX_SUFFIX
 from preprocessing import UnreadableImageError
 from reading.images import ImageLike, find_images, model_input
 from reading.onnx_recognition import OnnxRecognition
-from reading.recognition import Recognized
+from reading.recognition import Recognition, Recognized
 from reading.weights import find_weights
 from text import Reading, fuse
 
@@ -62,6 +62,7 @@ class Reader:
             raise ValueError(f"batch_size must be a whole number, 1 or more, not {batch_size!r}.")
         self.config = model.config
         self.codecs = config_codecs(self.config)
+        self.recognition: Recognition
         if isinstance(model, OnnxRecognition):
             self.recognition = model
         else:

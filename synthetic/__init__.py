@@ -1,7 +1,8 @@
 """Rendered word images: seeded, endless, with a box for every character.
 
 `Renderer(level, words, fonts, seed).sample(i)` is a pure function of (seed, i), so a stream can be
-cut, shuffled, resumed and spread over workers at will. Imports nothing else of the project.
+cut, shuffled, resumed and spread over workers at will. Imports nothing else of the project but
+`parallel`.
 
 >>> from synthetic import Renderer
 >>> word = Renderer("easy", seed=1).sample(0)

@@ -24,9 +24,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
-import lmdb
 import numpy as np
 
+from lmdb_file import DataError, count_records, reading, stored_record
 from synthetic.fonts import find_faces
 from synthetic.levels import LEVELS
 from synthetic.renderer import Renderer
@@ -139,16 +139,17 @@ def real_images(folder: Path) -> Iterator[np.ndarray]:
 
 def lmdb_images(path: Path, count: int) -> Iterator[tuple[np.ndarray, str]]:
     """The first `count` images, uint8 [H, W, 3], BGR, of an LMDB and their labels."""
-    if not (path / "data.mdb").is_file():
-        raise SystemExit(f"error: {path} is no LMDB: there is no data.mdb in it.")
-    with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as transaction:
-        total = int(transaction.get(b"num-samples", b"0"))
-        for index in range(1, min(count, total) + 1):
-            data = transaction.get(b"image-%09d" % index) or b"\0"
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            label = transaction.get(b"label-%09d" % index, b"").decode("utf-8", "replace")
-            if image is not None:
-                yield image, label
+    try:
+        with reading(path) as transaction:
+            for number in range(1, min(count, count_records(transaction, path)) + 1):
+                record = stored_record(transaction, number)
+                image = cv2.imdecode(
+                    np.frombuffer(record.image or b"\0", np.uint8), cv2.IMREAD_COLOR
+                )
+                if image is not None:
+                    yield image, (record.label or b"").decode("utf-8", "replace")
+    except DataError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def write_sheet(

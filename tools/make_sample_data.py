@@ -30,6 +30,7 @@ import lmdb
 from argument_types import positive, seed
 from benchmarks import EIGHT
 from engine.stream_options import add_stream_options, stream_settings
+from lmdb_file import STAND_IN
 from lmdb_tools.whole_folder import marked_folder
 from lmdb_writer import LmdbWriter
 from progress import Progress, RunLog
@@ -216,7 +217,7 @@ def write_set(
             "seed": settings["seed"],
             "note": f"rendered sample data, not the real {name}",
         }
-        writer.set_note(note, key="stand-in")
+        writer.set_note(note, STAND_IN)
 
 
 def move_into_place(partial: Path, out: Path) -> None:

@@ -15,7 +15,7 @@ from engine.resume_options import check_against_state, check_same_model
 from engine.run_folder import RunFolder, RunFolderError
 from engine.run_state import RunState, find_state, plain_options, save_state
 from models import create_model
-from models.checkpoint import CheckpointError, load_model, save_checkpoint
+from models.checkpoint import CheckpointError, load_checkpoint, load_model, save_checkpoint
 from progress import RunLog
 from train_final_dist import find_resumed
 
@@ -231,3 +231,12 @@ def test_a_run_is_begun_anew_where_one_was_killed_before_its_first_state(tmp_pat
 
 def test_paths_in_options_are_kept_as_text(tmp_path):
     assert plain_options({"fonts": [tmp_path], "lr": 1.0}) == {"fonts": [str(tmp_path)], "lr": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({}, {"char": 12.5}), ({"iteration": 2}, {}), ({"average": {"updates": 1, "model": {}}}, {})],
+)
+def test_a_state_has_the_accuracy_of_its_own_weights(tmp_path, model, changes, told):
+    save_state(tmp_path, model, replace(STATE, **changes), keep=1)
+    assert load_checkpoint(tmp_path / "last.pth").extra["accuracy"] == told
