@@ -18,7 +18,7 @@ from pathlib import Path
 from attention_pictures import attention_picture
 from engine.model_options import check_against_checkpoint
 from engine.reading_options import check_demo
-from engine.report import markdown
+from markdown_table import markdown
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
 from reading.images import SAMPLES, shown_path
 from utils import fail, get_args

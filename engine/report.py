@@ -1,4 +1,4 @@
-"""Scores as a table for people and as JSON."""
+"""Scores as tables for people and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks import EIGHT, EXPECTED_IMAGES, TOTALS
 from engine.evaluation import SetScore, merge_scores
+from markdown_table import markdown
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,3 @@ def as_json(scores: Sequence[SetScore]) -> dict[str, Any]:
             for t in totals(scores)
         ],
     }
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An aligned Markdown table; the first column to the left, the others to the right."""
-    widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        shown = [first[0].ljust(first[1]), *(c.rjust(w) for c, w in others)]
-        return "| " + " | ".join(shown) + " |"
-
-    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
-    return "\n".join([line(header), rule, *(line(r) for r in rows)])

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.evaluation import SetScore
-from engine.report import markdown, ranking, table
+from engine.report import ranking, table
+from markdown_table import markdown
 from scoring.comparison import Comparison
 from scoring.evaluation_sets import Contents
 from scoring.statistics import BINS, DRAWS, SEED, Interval, Measures

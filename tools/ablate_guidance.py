@@ -34,7 +34,6 @@ from engine.evaluation import Evaluator
 from engine.learning_options import CORE_AREA_WEIGHT
 from engine.metrics import Metrics
 from engine.optimization import Optimization
-from engine.report import markdown
 from engine.run_folder import RunFolder, git_commit, versions
 from engine.run_form import run_form
 from engine.stopping import StopRequest
@@ -43,6 +42,7 @@ from engine.validation import Validation
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from lmdb_writer import LmdbWriter
+from markdown_table import markdown
 from models import config_codecs, create_model
 from progress import Progress, RunLog
 from sampling import MixingSampler

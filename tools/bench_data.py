@@ -38,11 +38,11 @@ from argument_types import above_zero, file_to_write, positive
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, collate
 from engine.learning_options import AUGMENTATION_DEFAULTS
-from engine.report import markdown
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, close_environments, find_lmdbs
 from lmdb_writer import LmdbWriter
+from markdown_table import markdown
 from preprocessing import UnreadableImageError, decode_image, resize_image
 from progress import RunLog
 from sources import RenderedSource, Source
@@ -50,6 +50,7 @@ from synthetic import LEVELS, StreamSettings, find_faces
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from text import CHARSET_PRESETS, Charset, build_codecs
+from utils import fail
 from whole_file import write_text
 
 BATCH = 100
@@ -261,8 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             place = place or rendered(Path(folder), options.images)
             opened = usable(LmdbSet(place, LabelFilter(Charset.load("36"), 25), log=log))
         except DataError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
+            fail(error)
         rows = measure(opened, options.images, options.rounds, log)
     rows += measure_rendering(options.images, options.rounds)
     log(report(rows, options.gpu_rate))

@@ -26,6 +26,7 @@ import lmdb
 from argument_types import file_to_write, positive
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
+from markdown_table import markdown
 from peak_memory import peak_memory_mib
 from progress import Progress, RunLog
 from text import Charset
@@ -90,8 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.open:
         print(json.dumps(open_once(options.open)))
         return
-    from engine.report import markdown  # PyTorch comes with it, and would hide an opening's memory
-
     log = RunLog()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "labels"

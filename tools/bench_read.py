@@ -27,7 +27,7 @@ import torch
 
 from argument_types import file_to_write, positive
 from engine.flops import count_flops
-from engine.report import markdown
+from markdown_table import markdown
 from models import create_model, list_models
 from models.checkpoint import save_checkpoint
 from models.codecs import config_codecs

@@ -36,10 +36,10 @@ from engine.distributed import Process
 from engine.flops import flop_counter
 from engine.memory import peak_mib
 from engine.optimization import Optimization
-from engine.report import markdown
 from engine.run_form import run_form
 from engine.step import Stepper
 from engine.training import METRICS_INTERVAL
+from markdown_table import markdown
 from models import config_codecs, create_model, list_models
 from models.mgp_str import A3Decoding
 from models.supervision import core_area_losses

@@ -29,8 +29,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from argument_types import file_to_write, positive
-from engine.report import markdown
 from lmdb_file import DataError
+from markdown_table import markdown
 from progress import Progress, RunLog
 from reading import Reader, open_image
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from argument_types import file_to_write, positive
 from engine.exported_forms import FORMS, compare, megabytes
-from engine.report import markdown
+from markdown_table import markdown
 from models.checkpoint import load_model
 from progress import Progress, RunLog
 from reading import Reader, Reading

@@ -17,15 +17,16 @@ import torch
 from argument_types import file_to_write, positive, share, whole
 from boxed_folder import BOXES_FILE, BoxedFolder
 from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, score_core_areas
-from engine.report import markdown
 from label_filter import LabelFilter
 from lmdb_file import DataError
 from lmdb_set import LmdbSet, find_lmdbs
+from markdown_table import markdown
 from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
 from progress import Progress, RunLog
 from reading.weights import find_weights
 from text import Charset
+from utils import fail
 from whole_file import write_text
 
 
@@ -109,8 +110,7 @@ def main() -> None:
             contents = {name: asdict(score) for name, score in scores.items()}
             write_text(options.json, json.dumps(contents, indent=2) + "\n")
     except (CheckpointError, ConfigError, DataError, NoCoreAreaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        fail(error)
 
 
 if __name__ == "__main__":

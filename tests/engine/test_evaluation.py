@@ -7,9 +7,10 @@ from torch import nn
 from dataset import ImageFormat
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores
-from engine.report import as_json, markdown, ranking, table, totals
+from engine.report import as_json, ranking, table, totals
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
+from markdown_table import markdown
 from models import Outputs
 from text import Charset, build_codecs
 
