@@ -35,6 +35,25 @@ def add_protocol_option(group: argparse._ArgumentGroup) -> None:
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Those that no other script has."""
+    _add_data(parser)
+    add_stream_options(
+        parser.add_argument_group(
+            "rendered words", "With synthetic in --select_data: an endless stream, each word once."
+        ),
+        "normal",
+        "synthetic_",
+    )
+    _add_run(parser)
+    _add_first_weights(parser)
+    _add_vocabularies(parser)
+    _add_losses(parser)
+    _add_guidance(parser)
+    _add_optimization(parser)
+    _add_speed(parser)
+    _add_augmentation(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(
         "--train_data",
@@ -63,7 +82,6 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="part of each LMDB to use, 0 to 1 (default: 1.0)",
     )
-    group = parser.add_argument_group("labels")
     group.add_argument(
         "--data_filtering_off",
         action="store_true",
@@ -71,18 +89,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "character of the protocol (default: off)",
     )
 
-    group = parser.add_argument_group(
-        "rendered words", "With synthetic in --select_data: an endless stream, each word once."
-    )
-    add_stream_options(group, "normal", "synthetic_")
 
+def _add_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run")
-    group.add_argument("--saved_model", help="checkpoint to start from (default: none)")
-    group.add_argument(
-        "--pretrained",
-        action="store_true",
-        help="start the encoder from ImageNet weights, which timm downloads (default: off)",
-    )
     group.add_argument(
         "--saved_path", default="./saved_models", help="folder of runs (default: ./saved_models)"
     )
@@ -122,6 +131,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--keep_last", type=positive, default=2, help="how many such states to keep (default: 2)"
     )
     group.add_argument(
+        "--max_skipped",
+        type=positive,
+        default=20,
+        help="steps in a row whose loss is no finite number, after which a run ends (default: 20)",
+    )
+    group.add_argument(
         "--dry_run",
         action="store_true",
         help="check options, data and memory, take a few steps, tell how long the run would take, "
@@ -132,22 +147,20 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         metavar="PROJECT",
         help="also log to this project of Weights & Biases; needs the wandb package (default: no)",
     )
-    group.add_argument(
-        "--bpe_vocabulary", help="tokenizers JSON file for BPE (default: GPT-2's, in assets/)"
-    )
-    group.add_argument(
-        "--wp_vocabulary",
-        help="tokenizers JSON file for WordPiece (default: bert-base-uncased's, in assets/)",
-    )
 
-    group = parser.add_argument_group(
-        "attention guidance", "From character boxes; records without boxes mix in freely."
+
+def _add_first_weights(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("first weights, and what is trained of them")
+    group.add_argument("--saved_model", help="checkpoint to start from (default: none)")
+    group.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="start the encoder from ImageNet weights, which timm downloads (default: off)",
     )
     group.add_argument(
-        "--is_mask_supervision",
+        "--FT",
         action="store_true",
-        help="manual guidance: learn core areas from boxes; a model without an extractor gets a "
-        "core-area head (default: off, subjective learning)",
+        help="fine-tuning: needs --saved_model; a tenth of the usual rate, cosine (default: off)",
     )
     group.add_argument(
         "--freeze",
@@ -157,6 +170,43 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="don't train these parts: guided (the extractor's part that draws core areas, whose "
         "BatchNorm statistics go on, as in the official code; also without a value), stem, "
         "blocks:N (stem and first N blocks), encoder, heads (default: train all)",
+    )
+
+
+def _add_vocabularies(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("vocabularies")
+    group.add_argument(
+        "--bpe_vocabulary", help="tokenizers JSON file for BPE (default: GPT-2's, in assets/)"
+    )
+    group.add_argument(
+        "--wp_vocabulary",
+        help="tokenizers JSON file for WordPiece (default: bert-base-uncased's, in assets/)",
+    )
+
+
+def _add_losses(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("losses")
+    for name in GRANULARITIES:
+        group.add_argument(
+            f"--{name}_weight", type=weight, help=f"of the {name} head's loss (default: 1)"
+        )
+    group.add_argument(
+        "--label_smoothing",
+        type=decay,
+        default=0.0,
+        help="share of each target spread over all classes, 0 to below 1 (default: 0)",
+    )
+
+
+def _add_guidance(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "attention guidance", "From character boxes; records without boxes mix in freely."
+    )
+    group.add_argument(
+        "--is_mask_supervision",
+        action="store_true",
+        help="manual guidance: learn core areas from boxes; a model without an extractor gets a "
+        "core-area head (default: off, subjective learning)",
     )
     group.add_argument(
         "--core_area_form",
@@ -176,11 +226,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="of the loss that draws each position's A3 attention to its character's core area "
         "(default: 0)",
     )
-    for name in GRANULARITIES:
-        group.add_argument(
-            f"--{name}_weight", type=weight, help=f"of the {name} head's loss (default: 1)"
-        )
 
+
+def _add_optimization(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("optimization")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--adam", action="store_true", help="Adam (default: Adadelta)")
@@ -189,8 +237,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lr",
         type=above_zero,
-        help="learning rate, above 0 (default: 1; with --FT 0.1, with Adam and AdamW 0.0001, with "
-        "SGD 0.001)",
+        help="learning rate, above 0 (default: 1; with --FT 0.1 for Adadelta, 0.0001 for Adam and "
+        "AdamW, 0.001 for SGD)",
     )
     group.add_argument(
         "--beta1",
@@ -205,6 +253,23 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--eps", type=above_zero, default=1e-8, help="Adadelta's eps, above 0 (default: 1e-8)"
     )
     group.add_argument(
+        "--scheduler",
+        action="store_true",
+        help="the reference's schedule: cosine with restarts every 1,000,000 iterations "
+        "(default: constant rate)",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=[s for s in SCHEDULES if s != "reference"],
+        help="a schedule that ends with --num_iter instead (default: constant)",
+    )
+    group.add_argument(
+        "--warmup",
+        type=whole,
+        default=0,
+        help="iterations in which the rate rises, before constant and cosine (default: 0)",
+    )
+    group.add_argument(
         "--weight_decay",
         type=weight,
         default=0.0,
@@ -217,10 +282,10 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="factor of the learning rate from each block to the one before (default: 1)",
     )
     group.add_argument(
-        "--label_smoothing",
-        type=decay,
-        default=0.0,
-        help="share of each target spread over all classes, 0 to below 1 (default: 0)",
+        "--grad_clip",
+        type=above_zero,
+        default=5.0,
+        help="largest L2 norm of the gradient, above 0 (default: 5)",
     )
     group.add_argument(
         "--stochastic_depth",
@@ -230,52 +295,22 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "before (default: 0)",
     )
     group.add_argument(
-        "--warmup",
-        type=whole,
-        default=0,
-        help="iterations in which the rate rises, before constant and cosine (default: 0)",
-    )
-    group.add_argument(
-        "--grad_clip",
-        type=above_zero,
-        default=5.0,
-        help="largest L2 norm of the gradient, above 0 (default: 5)",
-    )
-    group.add_argument(
-        "--accumulate",
-        type=positive,
-        default=1,
-        help="batches that make a step together, where one of --batch_size is all that the memory "
-        "holds (default: 1)",
-    )
-    group.add_argument(
         "--ema",
         type=decay,
         metavar="DECAY",
         help="validate and keep a moving average of the weights, as in 0.9999; 0 to below 1 "
         "(default: off)",
     )
+
+
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("speed and memory")
     group.add_argument(
-        "--max_skipped",
+        "--accumulate",
         type=positive,
-        default=20,
-        help="steps in a row whose loss is no finite number, after which a run ends (default: 20)",
-    )
-    group.add_argument(
-        "--scheduler",
-        action="store_true",
-        help="the reference's schedule: cosine with restarts every 1,000,000 iterations "
-        "(default: constant rate)",
-    )
-    group.add_argument(
-        "--schedule",
-        choices=[s for s in SCHEDULES if s != "reference"],
-        help="a schedule that ends with --num_iter instead (default: constant)",
-    )
-    group.add_argument(
-        "--FT",
-        action="store_true",
-        help="fine-tuning: needs --saved_model; a tenth of the usual rate, cosine (default: off)",
+        default=1,
+        help="batches that make a step together, where one of --batch_size is all that the memory "
+        "holds (default: 1)",
     )
     group.add_argument(
         "--amp",
@@ -301,6 +336,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="memory layout with channels side by side, which convolutions want (default: on)",
     )
 
+
+def _add_augmentation(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "augmentation", "Modes exclude each other; the default is no augmentation."
     )
