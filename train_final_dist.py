@@ -117,15 +117,7 @@ def train(options: Namespace, process: Process) -> None:
             first = state.iteration if state else 0
             metrics = Metrics(folder, log, first, options.wandb, vars(options))
         say_setup(log, model, plan, process, sources, counts, options.batch_size, scored)
-        trained = {Path(path).resolve() for source in sources for path in source.describe()}
-        for kind, sets in (("validation", validation_sets), ("evaluation", evaluation_sets)):
-            for name, lmdb_set in sets.items():
-                log(f"{kind} {name}: {lmdb_set.report}")
-                if lmdb_set.path.resolve() in trained:
-                    log(
-                        f"warning: {kind} {name} is trained on, too ({lmdb_set.path}): its "
-                        "accuracy says nothing about words that are new to the model"
-                    )
+        say_scored_sets(log, sources, validation=validation_sets, evaluation=evaluation_sets)
 
         codecs = config_codecs(config)
         image_format = ImageFormat.of(config)
@@ -179,15 +171,7 @@ def train(options: Namespace, process: Process) -> None:
             return
         with closing(metrics) if metrics else nullcontext():
             best = trainer.run(loader)
-        if trainer.stopped:
-            log(
-                f"stopped by {trainer.stopped}; the same command with --resume auto goes on from "
-                "here"
-            )
-        elif best < 0:
-            log(f"done; no weights were kept as the best ones, those of validations: {folder.path}")
-        else:
-            log(f"done: best accuracy {best:.2f}%, weights in {folder.best}")
+        log(outcome(trainer.stopped, best, folder))
 
 
 def training_plan(options: Namespace, config: ModelConfig) -> Plan:
@@ -417,6 +401,30 @@ def say_setup(
     for source in sources:
         for path, report in source.describe().items():
             log(f"training {path}: {report}")
+
+
+def say_scored_sets(
+    log: RunLog, sources: Sequence[Source | RenderedSource], **sets_by_kind: Mapping[str, LmdbSet]
+) -> None:
+    """What is compared, and which of it is no test, as it is trained on."""
+    trained = {Path(path).resolve() for source in sources for path in source.describe()}
+    for kind, sets in sets_by_kind.items():
+        for name, lmdb_set in sets.items():
+            log(f"{kind} {name}: {lmdb_set.report}")
+            if lmdb_set.path.resolve() in trained:
+                log(
+                    f"warning: {kind} {name} is trained on, too ({lmdb_set.path}): its accuracy "
+                    "says nothing about words that are new to the model"
+                )
+
+
+def outcome(stopped: str | None, best: float, folder: RunFolder) -> str:
+    """How a run ended, and where its weights are."""
+    if stopped:
+        return f"stopped by {stopped}; the same command with --resume auto goes on from here"
+    if best < 0:
+        return f"done; no weights were kept as the best ones, those of validations: {folder.path}"
+    return f"done: best accuracy {best:.2f}%, weights in {folder.best}"
 
 
 def main() -> None:
