@@ -108,14 +108,13 @@ class LabelledFolder:
         self.report = FilterReport(trainable=label_filter.trainable)
         truth = read_ground_truth(self.path / "gt.txt")
         self._annotated = truth.entries
-        self.declared = len(truth.entries)
+        self.declared = len(truth.entries) + len(truth.bad_lines)
         for number, problem in truth.bad_lines:
             self.report.drop("bad line", f"gt.txt line {number}: {problem}")
         self._entries = [e for e in truth.entries if label_filter.accepts(e[1], self.report)]
         self.report.kept = len(self._entries)
         if not self._entries:
-            declared = len(truth.entries) + len(truth.bad_lines)
-            raise DataError(label_filter.nothing_left(self.path, declared, self.report))
+            raise DataError(label_filter.nothing_left(self.path, self.declared, self.report))
         self.numbers = np.arange(len(self._entries), dtype=np.uint32)
 
     def __len__(self) -> int:

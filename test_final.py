@@ -16,7 +16,8 @@ from models import ConfigError
 from models.checkpoint import CheckpointError
 from progress import RunLog
 from scoring.evaluation_sets import EvaluationSets
-from scoring.output import Findings, write_files
+from scoring.findings import Findings
+from scoring.output import write_files
 from scoring.scorer import Scorer
 from scoring.tables import comparison_table, contents_table
 from utils import fail, get_args
@@ -46,18 +47,18 @@ def run(options: Namespace, process: Process, log: RunLog) -> Findings | None:
         except CheckpointError as error:
             if options.compare or len(refused) + 1 == len(checkpoints):
                 raise
-            refused.append(error)
+            refused.append(str(error))
             log(f"not scored: {error}")
     if not process.is_main:
         return None
-    findings = scorer.findings()
+    findings = scorer.findings(refused)
     if findings.comparisons:
         first, second = (summary.path for summary in findings.summaries)
         log("\n" + comparison_table(first, second, findings.comparisons))
     if len(findings.scores_by_path) > 1:
         log("\n" + ranking(findings.scores_by_path))
-    for error in refused:
-        log(f"not scored: {error}")
+    for why in refused:
+        log(f"not scored: {why}")
     log("\n" + contents_table(findings.contents))
     return findings
 

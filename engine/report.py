@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import EIGHT, EXPECTED_IMAGES, TOTALS
+from benchmarks import EIGHT, EXPECTED_IMAGES, PART_OF, TOTALS
 from engine.evaluation import SetScore, merge_scores
 from markdown_table import markdown
 
@@ -104,9 +104,15 @@ def notes(scores: Sequence[SetScore]) -> list[str]:
     return [note for s in scores for note in _notes(s)] + missing
 
 
+def overall(scores: Sequence[SetScore]) -> SetScore:
+    """All sets as one, less those whose images are all in another one of them."""
+    names = {score.name for score in scores}
+    return merge_scores("all", [s for s in scores if PART_OF.get(s.name) not in names])
+
+
 def ranking(by_path: Mapping[str, Sequence[SetScore]]) -> str:
-    """Markdown table of several checkpoints, best fused accuracy over all images first."""
-    summed = {path: merge_scores("all", scores) for path, scores in by_path.items()}
+    """Markdown table of several checkpoints, best fused accuracy over each image once first."""
+    summed = {path: overall(scores) for path, scores in by_path.items()}
     # A model may lack the granularities of another.
     names = max((list(score.correct) for score in summed.values()), key=len)
     best_first = sorted(summed.items(), key=lambda item: -item[1].accuracy("fused"))

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class Contents:
         records: as it declares.
         sha256: of the stored images and labels in order; the same for every copy of the set,
             however its LMDB was written.
-        compared: records with a label that is compared.
-        left_out: how many have none, by reason.
+        compared: records that are compared.
+        left_out: how many are not, by reason.
 
     """
 
@@ -38,6 +38,18 @@ class Contents:
     sha256: str
     compared: int
     left_out: dict[str, int]
+
+    def less(self, unreadable: int) -> "Contents":
+        """The same, some of whose images could not be read."""
+        if not unreadable:
+            return self
+        left_out = {**self.left_out, "unreadable image": unreadable}
+        return replace(self, compared=self.compared - unreadable, left_out=left_out)
+
+
+def called(place: Path) -> str:
+    """Name of a folder, be it `.`."""
+    return place.name or place.resolve().name
 
 
 class EvaluationSets:
@@ -66,14 +78,14 @@ class EvaluationSets:
         label_filter = LabelFilter(scored, None, filtering, trainable=False)
         place = Path(options.eval_data)
         if options.eval_img:
-            sets = {place.name: LabelledFolder(place, label_filter)}
+            sets = {called(place): LabelledFolder(place, label_filter)}
         else:
-            names = SIX if options.fast_acc else None
-            sets = open_evaluation_sets(place, label_filter, names, self._log)
-            called = {n: benchmark_name(s.path.relative_to(place)) or n for n, s in sets.items()}
-            times = Counter(called.values())
+            wanted = SIX if options.fast_acc else None
+            sets = open_evaluation_sets(place, label_filter, wanted, self._log)
+            names = {n: benchmark_name(s.path.relative_to(place)) or n for n, s in sets.items()}
+            times = Counter(names.values())
             # Two of one name keep their own, so that neither is lost.
-            sets = {called[n] if times[called[n]] == 1 else n: s for n, s in sets.items()}
+            sets = {names[n] if times[names[n]] == 1 else n: s for n, s in sets.items()}
         for name, opened in sets.items():
             if opened.report.dropped or opened.report.altered:
                 self._log(f"{name}: {opened.report}")

@@ -2,12 +2,11 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from engine.evaluation import SetScore
 from engine.report import as_json
+from scoring.findings import Findings
 from scoring.statistics import Interval
 from scoring.summary import Summary
 
@@ -54,26 +53,29 @@ def _statistics(one) -> dict[str, Any]:
     }
 
 
-def as_csv(summaries: Sequence[Summary], scores_by_path: Mapping[str, Sequence[SetScore]]) -> str:
+def as_csv(findings: Findings) -> str:
     """A line for each checkpoint, set or total, and granularity or fused.
 
-    Args:
-        summaries: of the checkpoints that are told of in full.
-        scores_by_path: of all; those of the others have no more than their accuracies.
-
+    Checkpoints that are not told of in full have no more than their accuracies.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, HEADER, restval="")
     writer.writeheader()
-    for summary in summaries:
+    for summary in findings.summaries:
         for row in _rows(summary):
             first = {"checkpoint": summary.path, "protocol": summary.scored.name}
             writer.writerow(first | row)
-    told = {summary.path for summary in summaries}
-    for path, scores in scores_by_path.items():
+    told = {summary.path for summary in findings.summaries}
+    protocol = findings.summaries[0].scored.name  # of all
+    for path, scores in findings.scores_by_path.items():
         for score in scores if path not in told else ():
             for column, correct in score.correct.items():
-                named = {"checkpoint": path, "set": score.name, "reading": column}
+                named = {
+                    "checkpoint": path,
+                    "protocol": protocol,
+                    "set": score.name,
+                    "reading": column,
+                }
                 counted = {"images": score.images, "correct": correct}
                 writer.writerow(named | counted | {"accuracy": score.accuracy(column)})
     return stream.getvalue()

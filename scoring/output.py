@@ -3,43 +3,16 @@
 import json
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from engine.evaluation import SetScore
 from engine.report import as_json
 from engine.run_folder import git_commit, versions
-from scoring.comparison import Comparison
-from scoring.evaluation_sets import Contents
 from scoring.files import as_csv, summary_as_json
-from scoring.gallery import Gallery
+from scoring.findings import Findings
 from scoring.page import page
-from scoring.summary import Summary
 from scoring.tables import markdown_report
 from whole_file import write_text
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that was found.
-
-    Attributes:
-        summaries: of the checkpoints that are told of in full.
-        contents: of the sets.
-        comparisons: of two checkpoints; empty for none.
-        scores_by_path: of all checkpoints.
-        galleries: misread words of the summaries' checkpoints, where they were asked for.
-        device: that the models ran on.
-
-    """
-
-    summaries: Sequence[Summary]
-    contents: Sequence[Contents]
-    comparisons: Sequence[Comparison]
-    scores_by_path: Mapping[str, Sequence[SetScore]]
-    galleries: Sequence[Gallery]
-    device: str
 
 
 def write_files(findings: Findings, options: Namespace, place: Path) -> list[Path]:
@@ -54,14 +27,13 @@ def write_files(findings: Findings, options: Namespace, place: Path) -> list[Pat
         OSError: one can't be written.
 
     """
-    common = (findings.summaries, findings.contents, findings.comparisons, findings.scores_by_path)
     written = {place.with_suffix(".json"): _json(findings, options)}
     if options.json:
         written[Path(options.json)] = _json(findings, options)
     if options.markdown:
-        written[Path(options.markdown)] = markdown_report(*common)
+        written[Path(options.markdown)] = markdown_report(findings)
     if options.csv:
-        written[Path(options.csv)] = as_csv(findings.summaries, findings.scores_by_path)
+        written[Path(options.csv)] = as_csv(findings)
     if options.report:
         facts = {
             "scored": time.strftime("%Y-%m-%d %H:%M"),
@@ -69,7 +41,7 @@ def write_files(findings: Findings, options: Namespace, place: Path) -> list[Pat
             "commit": git_commit() or "none",
             **versions(),
         }
-        written[Path(options.report)] = page(*common, findings.galleries, facts)
+        written[Path(options.report)] = page(findings, facts)
     for path, text in written.items():
         write_text(path, text)
     return [*written, place.with_suffix(".log")]
@@ -87,5 +59,6 @@ def _json(findings: Findings, options: Namespace) -> str:
             for path, scores in findings.scores_by_path.items()
         },
         "comparisons": [asdict(one) for one in findings.comparisons],
+        "not_scored": list(findings.not_scored),
     }
     return json.dumps(contents, indent=2) + "\n"

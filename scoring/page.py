@@ -13,36 +13,26 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from engine.evaluation import SetScore, merge_scores
-from engine.report import notes, stand_in_warning
+from engine.evaluation import SetScore
+from engine.report import notes, overall, stand_in_warning
 from pages import PARTS as SHARED_PARTS
-from scoring.comparison import Comparison
-from scoring.evaluation_sets import Contents
-from scoring.gallery import Gallery
+from scoring.findings import Findings
 from scoring.plots import accuracy_plot, length_plot, reliability_plot
 from scoring.statistics import accuracy_interval
-from scoring.summary import Summary
 from scoring.tables import METHOD, interval_text, measure_cells, p_text
 
 PARTS = Path(__file__).parent / "page_parts"
 
 
-def page(
-    summaries: Sequence[Summary],
-    contents: Sequence[Contents],
-    comparisons: Sequence[Comparison],
-    scores_by_path: Mapping[str, Sequence[SetScore]],
-    galleries: Sequence[Gallery],
-    facts: Mapping[str, str],
-) -> str:
+def page(findings: Findings, facts: Mapping[str, str]) -> str:
     """The whole page.
 
     Args:
-        summaries, contents, comparisons, scores_by_path: as for `tables.markdown_report`.
-        galleries: misread words of the summaries' checkpoints.
+        findings: of a test.
         facts: name and value of what else a reader should know: date, device, versions.
 
     """
+    scores_by_path = findings.scores_by_path
     script = _joined("maps.js", "page.js")
     style = _joined("look.css", "page.css")
     environment = Environment(
@@ -54,15 +44,13 @@ def page(
         style=Markup(style),
         script_hash=_policy_hash(script),
         style_hash=_policy_hash(style),
-        summaries=summaries,
-        contents=contents,
-        comparisons=comparisons,
+        findings=findings,
+        summaries=findings.summaries,
         ranked=_ranked(scores_by_path),
         ranked_columns=max((list(s[0].correct) for s in scores_by_path.values()), key=len),
-        galleries=galleries,
-        gallery_data=_embedded([{"path": g.path, "items": g.items} for g in galleries]),
+        gallery_data=_embedded([{"path": g.path, "items": g.items} for g in findings.galleries]),
         facts=facts,
-        warning=stand_in_warning(summaries[0].scores),
+        warning=stand_in_warning(findings.summaries[0].scores),
         method=METHOD,
         notes=notes,
         cells=measure_cells,
@@ -79,7 +67,7 @@ def _joined(shared: str, own: str) -> str:
 
 def _ranked(scores_by_path: Mapping[str, Sequence[SetScore]]) -> list[dict]:
     """Checkpoints, the best first."""
-    merged = {path: merge_scores("all", scores) for path, scores in scores_by_path.items()}
+    merged = {path: overall(scores) for path, scores in scores_by_path.items()}
     best_first = sorted(merged.items(), key=lambda item: -item[1].accuracy("fused"))
     return [
         {

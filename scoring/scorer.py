@@ -1,7 +1,7 @@
 """Scores checkpoints one after the other, and keeps what the report needs."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,14 +25,14 @@ from engine.report import table
 from engine.run_folder import device_line
 from lmdb_file import DataError
 from models import config_codecs
-from models.checkpoint import load_model
+from models.checkpoint import CheckpointError, load_model
 from progress import Progress, RunLog
 from reading import Reader
 from reading.weights import find_weights
 from scoring.comparison import compare
-from scoring.evaluation_sets import EvaluationSets
+from scoring.evaluation_sets import EvaluationSets, called
+from scoring.findings import Findings
 from scoring.gallery import Gallery, gallery
-from scoring.output import Findings
 from scoring.summary import Summary, summarize
 from scoring.tables import length_table, measures_tables
 from text import Charset
@@ -58,6 +58,8 @@ class Scorer:
         self._scores: dict[str, list[SetScore]] = {}
         self._told: dict[str, Summary] = {}
         self._galleries: dict[str, Gallery] = {}
+        self._unreadable: dict[str, int] = {}
+        self._scored_in: Charset | None = None
 
     def score(self, path: Path) -> None:
         """Score one checkpoint, and say what was found.
@@ -74,6 +76,12 @@ class Scorer:
         charset = Charset(config.characters)
         scored = scoring_charset(charset, options.protocol)
         protocol = protocol_line(charset, scored)
+        if not options.compare and self._scored_in not in (None, scored):
+            raise CheckpointError(
+                f"{path} is compared in {scored.name}, those before it in {self._scored_in.name}, "
+                "so that their accuracies say nothing of each other; --protocol compares all alike"
+            )
+        self._scored_in = scored
         sets = self._sets.open(scored)
         device = device_line(self._process.device)
         log(f"{config.name} from {path}; {device}; torch {torch.__version__}")
@@ -115,12 +123,13 @@ class Scorer:
         progress = Progress(sum(map(len, sets.values())), "test", self._log, unit="images")
         scores = [evaluator(name, opened, progress.update) for name, opened in sets.items()]
         progress.close()
+        self._unreadable = {score.name: score.unreadable for score in scores}
         read = readable(scores, self._log)
         if not read:
             raise DataError(f"No image of {', '.join(sets)} could be read.")
         if options.benchmark_all_eval:
             return read
-        return [merge_scores(Path(options.eval_data).name, scores)]
+        return [merge_scores(called(Path(options.eval_data)), scores)]
 
     def _say(self, model: nn.Module, scores: list[SetScore]) -> None:
         options, log, config = self._options, self._log, model.config
@@ -159,8 +168,11 @@ class Scorer:
         progress.close()
         return found
 
-    def findings(self) -> Findings:
+    def findings(self, not_scored: Sequence[str]) -> Findings:
         """All that was found, on the first rank.
+
+        Args:
+            not_scored: what kept checkpoints from being scored.
 
         Raises:
             OptionError: two checkpoints that are compared, but not in the same characters.
@@ -173,9 +185,10 @@ class Scorer:
             raise OptionError(str(error)) from None
         return Findings(
             told,
-            self._sets.contents,
+            [one.less(self._unreadable.get(one.name, 0)) for one in self._sets.contents],
             comparisons,
             self._scores,
             list(self._galleries.values()),
             device_line(self._process.device),
+            not_scored,
         )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import PART_OF
-from engine.evaluation import ReadWord, SetScore, merge_scores
-from engine.report import Total, totals
+from engine.evaluation import ReadWord, SetScore
+from engine.report import Total, overall, totals
 from scoring.statistics import (
     Interval,
     LengthRow,
@@ -75,8 +75,8 @@ class Summary:
 
     @property
     def overall(self) -> SetScore:
-        """All sets counted as one."""
-        return merge_scores("all sets", self.scores)
+        """All sets as one, each image once."""
+        return overall(self.scores)
 
 
 def summarize(

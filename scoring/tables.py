@@ -1,12 +1,12 @@
 """The statistics as Markdown tables, which the terminal shows, too."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from engine.evaluation import SetScore
 from engine.report import ranking, table
 from markdown_table import markdown
 from scoring.comparison import Comparison
 from scoring.evaluation_sets import Contents
+from scoring.findings import Findings
 from scoring.statistics import BINS, DRAWS, SEED, Interval, Measures
 from scoring.summary import EACH_IMAGE_ONCE, Summary
 
@@ -19,28 +19,16 @@ METHOD = (
 )
 
 
-def markdown_report(
-    summaries: Sequence[Summary],
-    contents: Sequence[Contents],
-    comparisons: Sequence[Comparison],
-    scores_by_path: Mapping[str, Sequence[SetScore]],
-) -> str:
-    """The whole as a Markdown file.
-
-    Args:
-        summaries: of the checkpoints that are told of in full.
-        contents: of the sets.
-        comparisons: of two checkpoints; empty for none.
-        scores_by_path: of all checkpoints, which are ranked where there are several.
-
-    """
+def markdown_report(findings: Findings) -> str:
+    """The whole as a Markdown file."""
     parts = ["# Scores"]
-    if len(scores_by_path) > 1:
-        parts += ["## Ranking", ranking(scores_by_path)]
-    if comparisons:
-        first, second = (summary.path for summary in summaries)
-        parts += ["## Comparison", comparison_table(first, second, comparisons)]
-    for summary in summaries:
+    if len(findings.scores_by_path) > 1:
+        parts += ["## Ranking", ranking(findings.scores_by_path)]
+    parts += [f"not scored: {why}" for why in findings.not_scored]
+    if findings.comparisons:
+        first, second = (summary.path for summary in findings.summaries)
+        parts += ["## Comparison", comparison_table(first, second, findings.comparisons)]
+    for summary in findings.summaries:
         parts += [
             f"## {summary.model} from {summary.path}",
             summary.protocol,
@@ -48,7 +36,7 @@ def markdown_report(
             measures_tables(summary),
             f"Accuracy by length of the word\n\n{length_table(summary)}",
         ]
-    return "\n\n".join([*parts, "## Sets", contents_table(contents), METHOD]) + "\n"
+    return "\n\n".join([*parts, "## Sets", contents_table(findings.contents), METHOD]) + "\n"
 
 
 def measures_tables(summary: Summary) -> str:

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from argument_types import file_to_write, positive
 from lmdb_file import DataError
 from markdown_table import markdown
+from preprocessing import decode_image
 from progress import Progress, RunLog
 from reading import Reader, open_image
 from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
@@ -69,7 +70,8 @@ def load_ours(dtype: str) -> Callable[[str, int], Read]:
 
     def load(weights: str, batch_size: int) -> Read:
         reader = Reader.load(weights or None, "cpu", batch_size, DTYPES[dtype])
-        return lambda files: [reading.text for reading in reader(files)]
+        # As data sets are read: not turned by what a camera noted.
+        return lambda files: [reading.text for reading in reader.stream(map(decode_image, files))]
 
     return load
 

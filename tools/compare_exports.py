@@ -27,6 +27,7 @@ from argument_types import file_to_write, positive
 from engine.exported_forms import FORMS, compare, megabytes
 from markdown_table import markdown
 from models.checkpoint import load_model
+from preprocessing import decode_image
 from progress import Progress, RunLog
 from reading import Reader, Reading
 from reading.weights import find_weights
@@ -84,13 +85,14 @@ class Candidate:
 
 def read_files(path: str, dtype: str, batch_size: str, list_of_files: str) -> None:
     """A form's process: reads all images of a list, again and again."""
-    files = json.loads(Path(list_of_files).read_text(encoding="utf-8"))
+    files = [Path(f) for f in json.loads(Path(list_of_files).read_text(encoding="utf-8"))]
     settings = {} if dtype == "exported" else {"dtype": DTYPES[dtype]}
     reader = Reader.load(path, "cpu", int(batch_size), **settings)
 
     def read_all() -> dict[str, Any]:
         started = time.perf_counter()
-        readings = reader(files)
+        # As data sets are read: not turned by what a camera noted.
+        readings = list(reader.stream(map(decode_image, files)))
         return {"seconds": time.perf_counter() - started, "readings": _plain(readings)}
 
     serve(read_all)

@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import pytest
 import torch
@@ -6,8 +7,8 @@ from torch import nn
 
 from dataset import ImageFormat
 from engine.distributed import Process
-from engine.evaluation import Evaluator, SetScore, merge_scores
-from engine.report import as_json, ranking, table, totals
+from engine.evaluation import Evaluator, SetScore, merge_scores, protocol_line
+from engine.report import as_json, overall, ranking, table, totals
 from label_filter import LabelFilter
 from lmdb_set import LmdbSet
 from markdown_table import markdown
@@ -192,3 +193,21 @@ def test_json_has_counts_and_totals():
 def test_markdown_columns_are_aligned():
     text = markdown(["a", "b"], [["long name", "1"], ["x", "100"]])
     assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_shared_images_count_once_where_checkpoints_are_ranked():
+    by_path = {
+        "a": [made("IC13_857", 10, 10), made("IC13_1015", 20, 12)],
+        "b": [made("IC13_857", 10, 8), made("IC13_1015", 20, 13)],
+    }
+    assert overall(by_path["a"]).images == 20
+    # Over both sets as they are, a would be the better one.
+    first, second = re.findall(r"^\| ([ab]) ", ranking(by_path), re.MULTILINE)
+    assert (first, second) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("36", "case-insensitive"), ("62", "case counts"), ("94", "case and punct")]
+)
+def test_the_protocol_is_told(name, told):
+    assert f"scored on {name} ({told}" in protocol_line(Charset.load("36"), Charset.load(name))

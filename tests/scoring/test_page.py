@@ -16,6 +16,7 @@ from models import config_codecs, create_model
 from reading import Reader
 from scoring.comparison import compare
 from scoring.evaluation_sets import Contents
+from scoring.findings import Findings
 from scoring.gallery import Gallery, gallery
 from scoring.page import page
 from scoring.summary import summarize
@@ -56,7 +57,9 @@ def rendered(parts, chosen=2) -> str:
     contents = [Contents("SVT", "<p>", 8, "0" * 64, 8, {"<q>": 1})]
     comparisons = compare(*summaries) if chosen == 2 else []
     ranked = {s.path: s.scores for s in summaries}
-    return page(summaries, contents, comparisons, ranked, galleries, {"device": "<CPU>"})
+    why = ["<b>it</b> is damaged"]
+    found = Findings(summaries, contents, comparisons, ranked, galleries, "<CPU>", why)
+    return page(found, {"device": "<CPU>"})
 
 
 def test_the_page_asks_for_nothing_and_escapes_what_is_data(parts):

@@ -83,28 +83,39 @@ def test_a_folder_of_checkpoints_is_ranked_on_other_sets(run, tmp_path, make_lmd
         model = create_model("mgp_str_mini_stem8x8_3_32_128")
         save_checkpoint(tmp_path / f"runs/iter_{number}.pth", model)
     (tmp_path / "runs/iter_5.pth").write_bytes((tmp_path / "runs/iter_4.pth").read_bytes()[:-999])
+    other = create_model("mgp_str_mini_stem8x8_3_32_128", characters="abc")
+    save_checkpoint(tmp_path / "runs/iter_6.pth", other)
+    save_checkpoint(tmp_path / "runs/iter_7.pth", model)
     done = run(
         f"python3 test_final.py --eval_data {tmp_path}/sets --benchmark_all_eval --device cpu "
-        f"--workers 0 --model_dir {tmp_path}/runs --range 3-6 --protocol 62 "
-        f"--json {tmp_path}/scores.json --results {tmp_path}/results"
+        f"--workers 0 --model_dir {tmp_path}/runs --range 3-7 "
+        f"--json {tmp_path}/scores.json --csv {tmp_path}/scores.csv "
+        f"--markdown {tmp_path}/scores.md --results {tmp_path}/results"
     )
     contents = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    tested = [f"{tmp_path}/runs/iter_{number}.pth" for number in (4, 6)]
+    tested = [f"{tmp_path}/runs/iter_{number}.pth" for number in (4, 7)]
     assert sorted(contents["checkpoints"]) == tested
     protocols = [found.get("protocol") for found in contents["checkpoints"].values()]
-    assert "62" in protocols  # the best one is told of in full
-    assert "scored on 62 (case counts, characters outside it removed" in done.stdout
+    assert "36" in protocols  # the best one is told of in full
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        assert {row["protocol"] for row in csv.DictReader(file)} == {"36"}
     for found in contents["checkpoints"].values():
         images = {one["name"]: one["images"] for one in found["sets"]}
         assert images == {"OST/weak": 2, "OST/heavy": 2, "WordArt": 2}
         assert [(total["name"], total["images"]) for total in found["totals"]] == [("OST", 4)]
     ranked = re.findall(r"^\| (\S+\.pth) +\| +6 \|", done.stdout, re.MULTILINE)
     assert sorted(ranked) == tested
-    assert f"not scored: {tmp_path}/runs/iter_5.pth" in done.stdout.split(ranked[-1])[-1]
+    # The damaged one, and the one whose words would have been compared otherwise.
+    damaged, other = contents["not_scored"]
+    assert f"{tmp_path}/runs/iter_5.pth" in damaged
+    assert "iter_6.pth is compared in custom-3, those before it in 36" in other
+    for text in (done.stdout.split(ranked[-1])[-1], (tmp_path / "scores.md").read_text()):
+        assert f"not scored: {damaged}" in text and f"not scored: {other}" in text
 
 
 def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
-    make_lmdb(tmp_path / "sets" / "SVT", [(encode_image("a"), "a" * 30), (encode_image("b"), "b")])
+    words = [(encode_image("a"), "a" * 30), (encode_image("b"), "b"), (b"no image", "c")]
+    make_lmdb(tmp_path / "sets" / "SVT", words)
     done = run(
         f"python3 test_final.py --eval_data {tmp_path}/sets --benchmark_all_eval --device cpu "
         f"--model_dir best_accuracy.pth --workers 0 --protocol 94 --results {tmp_path}/results "
@@ -120,3 +131,6 @@ def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
     (scores,) = json.loads(file.read_text(encoding="utf-8"))["checkpoints"].values()
     assert (scores["sets"][0]["images"], scores["sets"][0]["beyond_limit"]) == (2, 1)
     assert scores["protocol"] == "94"
+    (contents,) = json.loads(file.read_text(encoding="utf-8"))["sets"]
+    assert (contents["records"], contents["compared"]) == (3, 2)
+    assert contents["left_out"] == {"unreadable image": 1}

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from models import create_model
 from models.checkpoint import save_checkpoint
+from reading import Reader
 from synthetic.fonts import packaged_files
-from tools.compare_engines import accuracies
+from tools.compare_engines import accuracies, load_ours
 from tools.labelled_words import labelled_images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,3 +111,13 @@ def test_labels_without_a_letter_do_not_count(words, capsys):
         truth.write("word.png\t&\n")
     assert [label for _, label in labelled_images(words / "one")] == ["Hello!"]
     assert "1 label(s) without letter or digit left out" in capsys.readouterr().err
+
+
+def test_words_are_read_as_they_are_stored(tmp_path):
+    """As test_final.py reads them: not turned by what a camera noted."""
+    with Image.open(ROOT / "demo_imgs" / "night.jpg") as image:
+        exif = image.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        image.save(tmp_path / "turned.jpg", exif=exif)
+    assert Reader.load()(tmp_path / "turned.jpg").text != "night"
+    assert load_ours("fp32")("", 1)([tmp_path / "turned.jpg"]) == ["night"]
