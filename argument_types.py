@@ -32,12 +32,15 @@ def number(kind: type, wanted: str, fits: Callable[[Any], bool]) -> Callable[[st
 def file_to_write(text: str) -> str:
     """A type for argparse: a file that can be written, as far as can be told before the work."""
     path = Path(text)
-    if path.is_dir():
-        raise ArgumentTypeError(f"{text} is a folder; name a file in it")
-    if path.exists() and not path.is_file():  # a pipe, /dev/stdout
-        return text
-    there = next((folder for folder in path.absolute().parents if folder.exists()), path)
-    if not (there.is_dir() and os.access(there, os.W_OK)):
+    try:
+        if path.is_dir():
+            raise ArgumentTypeError(f"{text} is a folder; name a file in it")
+        # What is there is written to, be it a pipe or /dev/stdout.
+        there = next(p for p in (path, *path.absolute().parents) if p.exists())
+        fits = there == path or there.is_dir()
+    except OSError as error:
+        raise ArgumentTypeError(f"{text} can't be written: {error.strerror}") from None
+    if not (fits and os.access(there, os.W_OK)):
         raise ArgumentTypeError(f"{text} can't be written: nothing can be put into {there}")
     return text
 

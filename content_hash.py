@@ -23,7 +23,7 @@ def sampled_hash(numbers: np.ndarray, read: Callable[[int], tuple[bytes | None, 
     """SHA-256 of how many records a set has, and of some of them: tells sets apart in no time.
 
     Args:
-        numbers: of its records.
+        numbers: of its records, one or more.
         read: image and label of one; what it raises is handed on.
 
     """

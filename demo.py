@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -35,7 +36,7 @@ def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[
         print("no attention pictures: an ONNX file only reads", file=sys.stderr)
         folder = None
     names = picture_names(files)
-    drawn = folder is not None
+    drawn, pictures = folder is not None, 0
     for file, reading in zip(files, reader.stream(files, drawn, keep_errors=True), strict=True):
         if reading.error is not None:
             print(f"unreadable, left out: {reading.error}", file=sys.stderr)
@@ -46,10 +47,11 @@ def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[
                 picture = attention_picture(open_image(file), reading, reader.codecs, reader.config)
                 folder.mkdir(parents=True, exist_ok=True)
                 picture.save(folder / names[file])
+                pictures += 1
             except (OSError, UnreadableImageError) as error:
                 print(f"no attention pictures: {error}; see --attention_dir", file=sys.stderr)
                 folder = None
-    if folder is not None and folder.is_dir():
+    if pictures:
         print(f"attention pictures: {folder}")
 
 
@@ -76,8 +78,8 @@ def picture_names(files: list[Path]) -> dict[Path, str]:
 def without_pictures(options: Namespace, files: list[Path]) -> list[Path]:
     """What a glob matches but for the pictures that a run before has drawn."""
     place = attention_folder(options).resolve()
-    drawn = [f for f in files if f.name.endswith(PICTURE) and f.resolve().parent == place]
-    if not drawn or len(files) == 1:
+    drawn = {f for f in files if f.name.endswith(PICTURE) and f.resolve().parent == place}
+    if not drawn or len(drawn) == len(files):  # where there is nothing else, they are meant
         return files
     print(f"left out: {len(drawn)} attention pictures in {place}", file=sys.stderr)
     return [file for file in files if file not in drawn]
@@ -112,7 +114,7 @@ def show(rows: list[dict[str, str | float]], granularities: list[str]) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return text if text.isprintable() else repr(text)[1:-1]
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ _OWN = (
     "preprocessing",
     "whole_file",
     "freed_memory",
+    "forked_threads",
     "error_cause",
     "no_gpu",
     "reading",

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,11 @@ class Source:
         self._ends = np.cumsum([len(s) for s in self.sets])
         self.size = int(self._ends[-1])
         self.has_boxes = any(s.report.with_boxes for s in self.sets)
-
-    @cached_property
-    def identity(self) -> str:
-        """See above; of records that can't be read, their number."""
         try:
-            found = [sampled_hash(s.numbers, s.read) for s in self.sets]
+            found = "".join(sampled_hash(s.numbers, s.read) for s in self.sets)
+            self.identity = hashlib.sha256(found.encode()).hexdigest()
         except DataError:
-            return f"{self.size} records, some of which could not be read"
-        return hashlib.sha256("".join(found).encode()).hexdigest()
+            self.identity = f"{self.size} records, some of which could not be read"
 
     def locate(self, index: int) -> tuple[LmdbSet, int]:
         """Set and record number of an index, 0 to below `size`."""

@@ -7,6 +7,7 @@ effective one stands in the help.
 import argparse
 import io
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -83,8 +84,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with a message; an option that is not known goes before one that is missing."""
-        if message.startswith("the following arguments are required"):
-            names = (a.split("=")[0] for a in self._given if a.startswith("--"))
+        if "required" in message:
+            names = (a.split("=")[0] for a in self._given if re.match("--?[A-Za-z]", a))
             unknown = [name for name in names if name not in self._option_string_actions]
             if unknown:
                 message = f"unrecognized arguments: {unknown[0]}"

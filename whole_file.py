@@ -30,14 +30,16 @@ def whole_file(path: Path, suffix: str = ".partial") -> Iterator[BinaryIO]:
 def write_text(path: Path | str, text: str) -> None:
     """Write a file whole, as UTF-8, in a folder that is made where it is missing.
 
-    What is there and is a link or no file, as a pipe or /dev/stdout, is written to as it stands.
+    What is there and is a link or no file, as a pipe or /dev/stdout, or lies in a folder that takes
+    no other file, is written to as it stands.
 
     Raises:
         OSError: it can't be written.
 
     """
     path = Path(path)
-    if path.exists() and (path.is_symlink() or not path.is_file()):
+    replaceable = path.is_file() and not path.is_symlink() and os.access(path.parent, os.W_OK)
+    if path.exists() and not replaceable:
         path.write_bytes(text.encode())
         return
     path.parent.mkdir(parents=True, exist_ok=True)

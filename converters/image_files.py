@@ -20,8 +20,9 @@ def read_image_file(folder: Path, name: str) -> bytes:
     """
     # An annotation may come from anywhere, and must not pick files from anywhere.
     path = PurePosixPath(name)
-    if path.is_relative_to(folder.absolute()):
-        path = path.relative_to(folder.absolute())
+    for place in (folder.absolute(), folder.resolve()):
+        if path.is_relative_to(place):
+            path = path.relative_to(place)
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
         raise LostWordError("path leads out of the folder")
     contents = read_file(folder / path)

@@ -6,7 +6,7 @@ it under `training`: plain values and tensors only.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ class RunState:
         random: states of the random generators of every rank.
         options: of the command line.
         average: of the weights' moving average; None where there is none.
+        best_accuracy, validation: as states of older versions have them, whose best weights don't
+            tell by themselves how good they are, and on which sets.
 
     """
 
@@ -51,6 +53,8 @@ class RunState:
     random: list[dict[str, Any]]
     options: dict[str, Any]
     average: dict[str, Any] | None = None
+    best_accuracy: float = -1.0
+    validation: list[str] | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, path: Path) -> "RunState":
@@ -62,7 +66,8 @@ class RunState:
         """
         stored = checkpoint.extra.get("training")
         names = {field.name for field in fields(cls)}
-        if not isinstance(stored, Mapping) or not names - {"average"} <= set(stored):
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not isinstance(stored, Mapping) or not needed <= set(stored):
             raise CheckpointError(
                 f"{path} has weights, but not the state of a run: --resume takes a last.pth of "
                 "this version. To start a new run from its weights, use --saved_model."

@@ -75,7 +75,7 @@ class Validation:
     ):
         self.evaluator, self.sets, self.others = evaluator, dict(sets), dict(others)
         self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
-        self.best_accuracy, self._best_iteration = self._kept_best() if state else (-1.0, 0)
+        self.best_accuracy, self._best_iteration = self._kept_best(state) if state else (-1.0, 0)
         self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
 
     def __call__(
@@ -121,7 +121,7 @@ class Validation:
                 self.log(f"\nevaluation after iteration {iteration:,}\n{table(others)}")
                 self._metrics.write(iteration, _by_set("evaluation", others))
 
-    def _kept_best(self) -> tuple[float, int]:
+    def _kept_best(self, state: RunState) -> tuple[float, int]:
         """Accuracy and iteration of the best weights that the folder has.
 
         They say so themselves: a run may be resumed from a state before them. -1 and 0 where there
@@ -134,9 +134,11 @@ class Validation:
         except CheckpointError as error:
             self.log(f"warning: the best accuracy is looked for anew: {error}")
             return -1.0, 0
-        if kept.get("validation") != self.identity:
+        if kept.get("validation", state.validation) != self.identity:
             self.log("the best accuracy is looked for anew, as it is one of other images or labels")
             return -1.0, 0
+        if "validation" not in kept:
+            return state.best_accuracy, 0
         return max(kept["accuracy"].values()), kept["iteration"]
 
     @cached_property

@@ -17,7 +17,7 @@ class Adaptation:
 
     Attributes:
         kept: number of entries taken as they are.
-        share: of the model's numbers, those of the entries taken, wholly or in part.
+        share: of the model's numbers, those of the entries taken as they are.
         converted: a sentence for each entry taken in part (characters, positions, sizes).
         initialised: entries that keep their fresh initialisation.
         left_out: entries of the source that the model has no place for.
@@ -55,7 +55,7 @@ def load_adapted(
     target: ModelConfig = model.config
     own = model.state_dict()
     state_dict = _by_role(state_dict, source, target)
-    kept, converted, initialised = 0, [], []
+    kept, converted, initialised = [], [], []
     for name, fresh in own.items():
         given = state_dict.get(name)
         if (
@@ -78,7 +78,7 @@ def load_adapted(
             name == "pos_embed" and source.grid_size != target.grid_size
         ):
             own[name] = given
-            kept += 1
+            kept.append(name)
         elif name == "pos_embed" and given.shape[2] == fresh.shape[2]:
             own[name] = _resize_positions(given, source, target)
             converted.append(
@@ -100,7 +100,8 @@ def load_adapted(
             "encoder's blocks fits. Check --saved_model, and --TransformerModel, without which the "
             "base size is meant."
         )
-    if source.draws_core_areas and source.core_area_form != target.core_area_form:
+    maps = [name for name in kept if name.startswith(("conv_fpn.", "core_area_head."))]
+    if maps and source.core_area_form != target.core_area_form:
         converted.append(
             f"the core-area map was learned in the {source.core_area_form} form, and is taken for "
             f"the {target.core_area_form} one: it has other values until that is learned"
@@ -108,8 +109,8 @@ def load_adapted(
     model.load_state_dict(own)
     left_out = tuple(name for name in state_dict if name not in own)
     numbers = {name: value.numel() for name, value in own.items()}
-    share = 1 - sum(numbers[name] for name in initialised) / sum(numbers.values())
-    return Adaptation(kept, share, tuple(converted), tuple(initialised), left_out)
+    share = sum(numbers[name] for name in kept) / sum(numbers.values())
+    return Adaptation(len(kept), share, tuple(converted), tuple(initialised), left_out)
 
 
 def _by_role(

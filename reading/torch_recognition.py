@@ -1,6 +1,5 @@
 """Recognizers computed by torch: every form of weights but ONNX."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from forked_threads import one_thread_in_forks
 from models.outputs import Outputs
 from models.reading_path import ReadingPath, reading_path
 from no_gpu import why_no_gpu
@@ -48,6 +48,7 @@ class TorchRecognition:
     ):
         if compiled and not fast:
             raise ValueError("only the fast path can be compiled; leave out fast=False.")
+        one_thread_in_forks()
         kind = "cpu" if device is None else str(device).split(":")[0]
         if kind not in ("cuda", "cpu"):
             raise ValueError(f"device must be cuda or cpu, not {device}.")
@@ -60,18 +61,14 @@ class TorchRecognition:
         self._stop_ids = dict(stop_ids)
         self.dtype, self.fast, self._compiled = dtype or torch.float32, fast, compiled
         self.config = model.config
-        self._process = os.getpid()
         self._path: ReadingPath | None = None
         self._folded: tuple[tuple[int, int], ...] | None = None
 
     def __getstate__(self) -> dict:
         if self.model is None:
-            return dict(vars(self))
+            return vars(self)
         # A copy of the model has other addresses, so that it would be made anew all the same.
         return {**vars(self), "_path": None, "_folded": None}
-
-    def __setstate__(self, state: dict) -> None:
-        vars(self).update(state, _process=os.getpid())
 
     def use_up_model(self) -> None:
         """Keep the model's weights only as the fast path needs them, where there is one."""
@@ -81,10 +78,6 @@ class TorchRecognition:
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]; with `maps`, also say where the model looked."""
-        if self._process != os.getpid():
-            # A fork has none of its parent's threads, and would wait for them for ever.
-            torch.set_num_threads(1)
-            self._process = os.getpid()
         images = torch.from_numpy(pixels).to(self.device).float() / 255
         with torch.inference_mode():
             if self.fast:

@@ -86,7 +86,7 @@ class Charset:
             return cls(characters)
         except ValueError as error:
             raise ValueError(
-                f"{error} (There is no file {characters}, so that these are the characters.)"
+                f"{error} (There is no file {characters[:80]}, so that these are the characters.)"
             ) from None
 
     @property

@@ -1,5 +1,6 @@
 """Uploaded bytes to what the page shows of an image: its reading, and where the model looked."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,21 @@ from reading import IMAGE_SUFFIXES, Reader
 from text import Reading
 from web.limits import Limits
 
-SCAN = b"\xff\xda"  # begins each scan of a JPEG, and is nowhere within one
+# Begins a segment of a JPEG that has contents, or ends it; within a scan, the others follow 0xFF.
+MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")
+SCAN, END = 0xDA, 0xD9
+
+
+def count_scans(jpeg: bytes) -> int:
+    """Passes over all pixels that a JPEG's first picture asks for."""
+    scans, place = 0, 2
+    while found := MARKER.search(jpeg, place):
+        kind, place = jpeg[found.end() - 1], found.end()
+        if kind == END:
+            break
+        scans += kind == SCAN
+        place += int.from_bytes(jpeg[place : place + 2], "big")
+    return scans
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class WordAnswers:
                 f"it has {width:,} x {height:,} pixels, and {self.limits.image_pixels:,} are the "
                 "most in all; cut the word out"
             )
-        scans = data.count(SCAN) if form in ("JPEG", "MPO") else 1
+        scans = count_scans(data) if form in ("JPEG", "MPO") else 1
         if scans > self.limits.image_scans:
             raise UnreadableImageError(
                 f"it is a JPEG of {scans:,} scans, and {self.limits.image_scans} are the most"

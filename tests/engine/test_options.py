@@ -78,6 +78,12 @@ def test_an_unknown_option_goes_before_a_missing_one(capsys):
         get_args("train_final_dist", ["--config", "options.yaml", "--lr=1"])
     assert "--config is not known" in capsys.readouterr().err
     with pytest.raises(SystemExit):
+        get_args("test_final", ["--eval_data", "x", "--modeldir", "y"])
+    assert "--modeldir is not known" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        get_args("train_final_dist", ["--lr", "-1", "--"])
+    assert "above 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         get_args("train_final_dist", ["--lr", "1"])
     assert "required: --valid_data" in capsys.readouterr().err
 

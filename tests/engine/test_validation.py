@@ -73,7 +73,7 @@ def test_the_best_weights_are_kept_and_the_other_sets_scored(make, monkeypatch):
 def test_a_resumed_run_has_the_best_accuracy_of_the_weights_that_are_kept(make):
     first = make()
     first(5)
-    before = SimpleNamespace(history=[])  # a state from before that validation
+    before = SimpleNamespace(history=[], best_accuracy=-1, validation=None)  # as it was before
     again = make(before)
     assert again.best_accuracy == first.best_accuracy and "looked for anew" not in again.log.text
     # The run had ended amid it: the others are scored after all.
@@ -237,3 +237,14 @@ def test_a_batch_that_the_memory_does_not_hold_leaves_the_set_out_and_tells_the_
     assert "does not hold 4 images (CUDA out of memory.)" in validation.log.text
     assert "smaller --batch_size" in validation.log.text
     assert validation.folder.iteration(5).exists() and validation.best_accuracy == -1
+
+
+def test_best_weights_of_an_older_version_stay(make):
+    """They don't say how good they are; the state does."""
+    first = make()
+    first(5)
+    contents = torch.load(first.folder.best, weights_only=True)
+    torch.save({n: v for n, v in contents.items() if n != "validation"}, first.folder.best)
+    state = SimpleNamespace(history=[], best_accuracy=55.5, validation=first.identity)
+    assert make(state).best_accuracy == 55.5
+    assert make(SimpleNamespace(history=[], best_accuracy=55.5, validation=[])).best_accuracy == -1

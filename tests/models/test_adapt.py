@@ -112,3 +112,10 @@ def test_a_report_says_how_much_is_taken():
     new = sum(target.state_dict()[name].numel() for name in report.initialised)
     share = 1 - new / sum(v.numel() for v in target.state_dict().values())
     assert 0.5 < share < 1 and f"({share:.0%} of the model)" in str(report)
+    # Of characters that none is taken of, nothing is.
+    target = create_model(MINI, granularities=("char",), characters="äöü")
+    told = load_adapted(target, source.config, source.state_dict())
+    heads = sum(v.numel() for n, v in target.state_dict().items() if "head" in n)
+    assert told.share == pytest.approx(
+        1 - heads / sum(v.numel() for v in target.state_dict().values())
+    )

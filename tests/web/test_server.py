@@ -18,7 +18,7 @@ from models import create_model
 from models.onnx_export import export_onnx
 from reading import Reader
 from reading.onnx_recognition import OnnxRecognition
-from web.answers import WordAnswers
+from web.answers import WordAnswers, count_scans
 from web.limits import Limits
 from web.server import ADDRESS
 
@@ -150,6 +150,14 @@ def image_of_many_scans() -> bytes:
     data = stream.getvalue()
     last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
     return data[:end] + 200 * data[last:end] + data[end:]
+
+
+def test_scans_are_those_of_the_picture():
+    stream = io.BytesIO()
+    Image.new("L", (64, 64), 99).save(stream, "JPEG", comment=b"\xff\xda" * 500)
+    assert count_scans(stream.getvalue() + b"\xff\xda" * 500) == 1
+    assert count_scans(image_of_many_scans()) > 200
+    assert count_scans(b"\xff\xd8\xff\xda") == 1 and count_scans(b"") == 0
 
 
 def large_image() -> bytes:
