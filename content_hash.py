@@ -19,15 +19,18 @@ def record_digest(image: bytes | None, label: bytes | None) -> bytes:
     return digest.digest()
 
 
-def sampled_hash(numbers: np.ndarray, read: Callable[[int], tuple[bytes | None, str]]) -> str:
+def sampled_hash(
+    numbers: np.ndarray, read: Callable[[int], tuple[bytes | None, str]], begin: str = ""
+) -> str:
     """SHA-256 of how many records a set has, and of some of them: tells sets apart in no time.
 
     Args:
         numbers: of its records, one or more.
         read: image and label of one; what it raises is handed on.
+        begin: what else is hashed.
 
     """
-    digest = hashlib.sha256(str(len(numbers)).encode())
+    digest = hashlib.sha256(f"{begin}{len(numbers)}".encode())
     places = np.unique(np.linspace(0, len(numbers) - 1, SAMPLED).astype(int))
     for image, label in map(read, numbers[places].tolist()):
         digest.update(record_digest(image, label.encode()))

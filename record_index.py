@@ -182,19 +182,18 @@ def _scan(
     progress = Progress(declared, f"index {folder.name}", shown, unit="records")
     with closing(progress):
         for number, stored in enumerate(_labels(transaction, declared), start=1):
-            key = record_key(b"label", number).decode()
             if number % CHUNK == 0 or number == declared:
                 progress.update(number - progress.done)
             if stored is None:
-                report.drop("no label", key)
+                report.drop("no label", _label_key(number))
                 continue
             try:
                 label, boxes = read_label(stored)
             except UnicodeDecodeError:
-                report.drop("label is not UTF-8", key)
+                report.drop("label is not UTF-8", _label_key(number))
                 continue
             except BoxesError as error:
-                report.drop(error.reason, key)
+                report.drop(error.reason, _label_key(number))
                 continue
             kept[number] = label_filter.accepts(label, report)
             boxed[number] |= boxes is not None
@@ -202,6 +201,10 @@ def _scan(
     report.leave_out(beyond, "beyond what num-samples counts")
     report.kept = int(kept.sum())
     return RecordIndex(*(np.flatnonzero(a).astype(np.uint32) for a in (kept, kept & boxed)), report)
+
+
+def _label_key(number: int) -> str:
+    return record_key(b"label", number).decode()
 
 
 def _labels(transaction: lmdb.Transaction, declared: int) -> Iterator[bytes | None]:

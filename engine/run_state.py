@@ -6,7 +6,7 @@ it under `training`: plain values and tensors only.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ class RunState:
         iteration: steps taken.
         streams: for each source its `name`, its `identity` (a digest), and how many images all
             ranks `consumed` of it; what a loader had made ahead doesn't count.
+        best_accuracy: of the best weights that were kept, in percent; -1 where none were.
         history: (iteration, accuracy by granularity and fused) of every validation.
         passed_over: how often a record could not be used, on all ranks.
         skipped: steps whose loss or gradient was no finite number.
@@ -36,13 +37,13 @@ class RunState:
         random: states of the random generators of every rank.
         options: of the command line.
         average: of the weights' moving average; None where there is none.
-        best_accuracy, validation: as states of older versions have them, whose best weights don't
-            tell by themselves how good they are, and on which sets.
+        validation: identity of the sets that the best accuracy is of; empty where it is not known.
 
     """
 
     iteration: int
     streams: list[dict[str, Any]]
+    best_accuracy: float
     history: list
     passed_over: int
     skipped: int
@@ -53,8 +54,7 @@ class RunState:
     random: list[dict[str, Any]]
     options: dict[str, Any]
     average: dict[str, Any] | None = None
-    best_accuracy: float = -1.0
-    validation: list[str] | None = None
+    validation: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, path: Path) -> "RunState":
@@ -66,8 +66,7 @@ class RunState:
         """
         stored = checkpoint.extra.get("training")
         names = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
-        if not isinstance(stored, Mapping) or not needed <= set(stored):
+        if not isinstance(stored, Mapping) or not names - {"average", "validation"} <= set(stored):
             raise CheckpointError(
                 f"{path} has weights, but not the state of a run: --resume takes a last.pth of "
                 "this version. To start a new run from its weights, use --saved_model."

@@ -313,11 +313,13 @@ class Trainer:
                 {"name": source.name, "identity": source.identity, "consumed": images}
                 for source, images in zip(loader.dataset.sources, consumed, strict=True)
             ],
+            best_accuracy=self.validation.best_accuracy,
             history=self.validation.history,
             passed_over=passed_over,
             skipped=self.skipped,
             optimization=asdict(self.plan.optimization),
             random=random,
+            validation=self.validation.identity,
             options=self._options,
             average=self._average.state() if self._average else None,
             **self._step.state(),

@@ -33,12 +33,12 @@ def sets_identity(sets: Mapping[str, RecordSet], scored: Charset) -> list[str]:
         scored: what words are compared in.
 
     """
-    return sorted(f"{scored.characters} {_sampled(records)}" for records in sets.values())
+    return sorted(_identity(records, scored) for records in sets.values())
 
 
-def _sampled(records: RecordSet) -> str:
+def _identity(records: RecordSet, scored: Charset) -> str:
     try:
-        return sampled_hash(records.numbers, records.read)
+        return sampled_hash(records.numbers, records.read, f"{scored.characters} ")
     except DataError:
         return f"{records.path} could not be read"
 
@@ -124,8 +124,9 @@ class Validation:
     def _kept_best(self, state: RunState) -> tuple[float, int]:
         """Accuracy and iteration of the best weights that the folder has.
 
-        They say so themselves: a run may be resumed from a state before them. -1 and 0 where there
-        are none, or other sets were the ones to choose them.
+        They say so themselves, as a run may be resumed from a state before them; those of older
+        versions don't, and the state says it. -1 and 0 where there are none, or other sets were the
+        ones to choose them.
         """
         if not self.folder.best.exists():
             return -1.0, 0

@@ -26,6 +26,7 @@ OPTIMIZATION = Optimization("sgd", 0.1, iterations=10)
 STATE = RunState(
     iteration=1,
     streams=[{"name": "MJ", "identity": "digest", "consumed": 8}],
+    best_accuracy=12.5,
     history=[(1, {"char": 12.5})],
     passed_over=3,
     skipped=0,

@@ -73,7 +73,7 @@ def test_the_best_weights_are_kept_and_the_other_sets_scored(make, monkeypatch):
 def test_a_resumed_run_has_the_best_accuracy_of_the_weights_that_are_kept(make):
     first = make()
     first(5)
-    before = SimpleNamespace(history=[], best_accuracy=-1, validation=None)  # as it was before
+    before = SimpleNamespace(history=[], best_accuracy=-1, validation=[])  # as it was before
     again = make(before)
     assert again.best_accuracy == first.best_accuracy and "looked for anew" not in again.log.text
     # The run had ended amid it: the others are scored after all.
