@@ -104,10 +104,15 @@ def notes(scores: Sequence[SetScore]) -> list[str]:
     return [note for s in scores for note in _notes(s)] + missing
 
 
-def overall(scores: Sequence[SetScore]) -> SetScore:
-    """All sets as one, less those whose images are all in another one of them."""
+def without_parts(scores: Sequence[SetScore]) -> list[SetScore]:
+    """The sets, less those whose images are all in another one of them."""
     names = {score.name for score in scores}
-    return merge_scores("all", [s for s in scores if PART_OF.get(s.name) not in names])
+    return [score for score in scores if PART_OF.get(score.name) not in names]
+
+
+def overall(scores: Sequence[SetScore]) -> SetScore:
+    """All sets as one, each image once."""
+    return merge_scores("all", without_parts(scores))
 
 
 def ranking(by_path: Mapping[str, Sequence[SetScore]]) -> str:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine.evaluation import SetScore
-from engine.report import notes, overall, stand_in_warning
+from engine.report import notes, overall, stand_in_warning, without_parts
 from pages import PARTS as SHARED_PARTS
 from scoring.findings import Findings
 from scoring.plots import accuracy_plot, length_plot, reliability_plot
@@ -74,7 +74,11 @@ def _ranked(scores_by_path: Mapping[str, Sequence[SetScore]]) -> list[dict]:
             "path": path,
             "score": score,
             "interval": accuracy_interval(
-                [(s.images, s.correct["fused"]) for s in scores_by_path[path] if s.images]
+                [
+                    (s.images, s.correct["fused"])
+                    for s in without_parts(scores_by_path[path])
+                    if s.images
+                ]
             ),
         }
         for path, score in best_first
