@@ -162,7 +162,8 @@ def test_a_place_that_cannot_be_written_is_a_sentence(run, tmp_path):
     ):
         done = run(command, ok=False)
         assert done.returncode == 2, command
-        assert done.stderr.strip().splitlines()[-1].startswith("error: "), command
+        last = done.stderr.strip().splitlines()[-1]
+        assert "error: " in last and f"{tmp_path}/file" in last, command
 
 
 def test_launcher_options_are_checked(run, tmp_path):
