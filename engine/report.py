@@ -115,19 +115,24 @@ def overall(scores: Sequence[SetScore]) -> SetScore:
     return merge_scores("all", without_parts(scores))
 
 
+def best_first(by_path: Mapping[str, Sequence[SetScore]]) -> list[tuple[str, SetScore]]:
+    """Checkpoints and their scores over each image once, by fused accuracy."""
+    summed = [(path, overall(scores)) for path, scores in by_path.items()]
+    return sorted(summed, key=lambda item: -item[1].accuracy("fused"))
+
+
 def ranking(by_path: Mapping[str, Sequence[SetScore]]) -> str:
-    """Markdown table of several checkpoints, best fused accuracy over each image once first."""
-    summed = {path: overall(scores) for path, scores in by_path.items()}
+    """Markdown table of several checkpoints, the best first."""
+    ranked = best_first(by_path)
     # A model may lack the granularities of another.
-    names = max((list(score.correct) for score in summed.values()), key=len)
-    best_first = sorted(summed.items(), key=lambda item: -item[1].accuracy("fused"))
+    names = max((list(score.correct) for _, score in ranked), key=len)
     rows = [
         [
             path,
             f"{score.images:,}",
             *(f"{score.accuracy(n):.2f}" if n in score.correct else "" for n in names),
         ]
-        for path, score in best_first
+        for path, score in ranked
     ]
     return markdown(["checkpoint", "images", *(f"{n} %" for n in names)], rows)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class Reader:
     """Reads words in images with a recognizer.
 
+    Processes that are forked from one with a reader compute with one thread, until they set more.
+
     Args:
         model: a recognizer, or an exported one (`reading.onnx_recognition.OnnxRecognition`), which
             has only the batch size to be set here.

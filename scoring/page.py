@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine.evaluation import SetScore
-from engine.report import notes, overall, stand_in_warning, without_parts
+from engine.report import best_first, notes, stand_in_warning, without_parts
 from pages import PARTS as SHARED_PARTS
 from scoring.findings import Findings
 from scoring.plots import accuracy_plot, length_plot, reliability_plot
@@ -67,8 +67,6 @@ def _joined(shared: str, own: str) -> str:
 
 def _ranked(scores_by_path: Mapping[str, Sequence[SetScore]]) -> list[dict]:
     """Checkpoints, the best first."""
-    merged = {path: overall(scores) for path, scores in scores_by_path.items()}
-    best_first = sorted(merged.items(), key=lambda item: -item[1].accuracy("fused"))
     return [
         {
             "path": path,
@@ -81,7 +79,7 @@ def _ranked(scores_by_path: Mapping[str, Sequence[SetScore]]) -> list[dict]:
                 ]
             ),
         }
-        for path, score in best_first
+        for path, score in best_first(scores_by_path)
         if score.images
     ]
 
