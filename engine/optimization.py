@@ -1,10 +1,13 @@
 """Optimizers and learning-rate schedules (reference facts, 6)."""
 
+import importlib.util
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
     ConstantLR,
@@ -69,8 +72,8 @@ class Optimization:
         elif self.optimizer == "sgd":
             optimizer = SGD(groups, lr=self.lr, momentum=self.beta1, fused=True)
         else:
-            # By PyTorch's own choice: foreach on GPUs, a loop on CPUs, where that is faster.
-            optimizer = Adadelta(groups, lr=self.lr, rho=self.rho, eps=self.eps)
+            kind = _adadelta([p for group in groups for p in group["params"]])
+            optimizer = kind(groups, lr=self.lr, rho=self.rho, eps=self.eps)
         return optimizer, self._schedule(optimizer)
 
     def _groups(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -105,6 +108,17 @@ class Optimization:
         if self.schedule == "cosine":
             return CosineAnnealingLR(optimizer, T_max=max(1, self.iterations - self.warmup))
         return ConstantLR(optimizer, factor=1.0)
+
+
+def _adadelta(parameters: Sequence[Tensor]) -> type[Adadelta]:
+    """Ours where its kernel runs; else PyTorch's, on CPUs a loop, which is faster than foreach."""
+    on_gpu = all(p.is_cuda and p.dtype == torch.float32 for p in parameters)
+    if not on_gpu or importlib.util.find_spec("triton") is None:
+        return Adadelta
+    # Imported here: CPU builds of PyTorch come without Triton.
+    from engine.fused_adadelta import FusedAdadelta
+
+    return FusedAdadelta
 
 
 def block_number(parameter: str) -> int | None:

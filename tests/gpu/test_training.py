@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Adadelta
 
 from engine.memory import fitting_batch
 from engine.optimization import Optimization
@@ -77,6 +78,26 @@ def test_a_model_learns_its_batch(amp, training_steps):
     totals = [step([batch]) for _ in range(40)]
     assert not any(result.skipped for result in totals)
     assert totals[-1].total < 0.7 * totals[0].total
+
+
+def test_the_reference_s_optimizer_is_one_kernel_and_equals_pytorch_s(training_steps):
+    optimization = Optimization(weight_decay=0.1, layer_decay=0.8)
+    models = [training_steps.built("acds").cuda() for _ in range(2)]
+    for model in models:
+        run_form(model, training_steps.alone("cuda"))  # filters with their channels last
+    (ours, _), (others, _) = map(optimization.build, models)
+    assert type(ours) is not Adadelta
+    groups = [{k: g[k] for k in ("params", "lr", "weight_decay")} for g in others.param_groups]
+    theirs = Adadelta(groups, rho=optimization.rho, eps=optimization.eps)
+    for _ in range(3):
+        for one, two in zip(*(m.parameters() for m in models), strict=True):
+            if one.requires_grad:
+                one.grad = torch.randn_like(one)
+                two.grad = one.grad.clone()
+        ours.step()
+        theirs.step()
+    for one, two in zip(*(m.parameters() for m in models), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
 
 
 def counting(function, calls):

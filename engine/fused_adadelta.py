@@ -1,0 +1,125 @@
+"""Adadelta in one pass over a GPU's memory.
+
+PyTorch has no fused one: its steps go through the memory some ten times, which takes an H200 7 ms
+for the base model, a seventh of a step of 100 images.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.optim import Adadelta
+
+BLOCK = 2048  # numbers that a program of the kernel moves
+AVERAGES = ("square_avg", "acc_delta")
+
+
+class FusedAdadelta(Adadelta):
+    """Equal to `torch.optim.Adadelta` up to rounding; each takes the other's state.
+
+    Args:
+        groups: of parameters, in fp32 and without gaps in memory, on one GPU.
+        lr, rho, eps: as there.
+
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, rho: float, eps: float):
+        super().__init__(groups, lr=lr, rho=rho, eps=eps)
+        self._tables: dict[int, _Tables] = {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state of `state_dict`, or of PyTorch's Adadelta."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            state |= {name: _laid_out_as(parameter, state[name]) for name in AVERAGES}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the weights.
+
+        Args:
+            closure: computes loss and gradients anew; None where that is done.
+
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for number, group in enumerate(self.param_groups):
+            moved = [p for p in group["params"] if p.grad is not None]
+            if moved:
+                self._move(number, group, moved)
+        return loss
+
+    def _move(self, number: int, group: dict[str, Any], moved: list[Tensor]) -> None:
+        states = [self.state[p] or self._begin(p) for p in moved]
+        torch._foreach_add_([s["step"] for s in states], torch.ones(()), alpha=1)
+        gradients = [_laid_out_as(p, p.grad) for p in moved]
+        averages = ([s[name] for s in states] for name in AVERAGES)
+        addresses = [[t.data_ptr() for t in kind] for kind in (moved, gradients, *averages)]
+        sizes = [p.numel() for p in moved]
+        tables = self._tables.get(number)
+        if tables is None or (tables.addresses, tables.sizes) != (addresses, sizes):
+            tables = self._tables[number] = _Tables(addresses, sizes, moved[0].device)
+        rho, rest = group["rho"], 1 - group["rho"]
+        settings = group["lr"], group["weight_decay"], rho, rest, group["eps"]
+        _move_blocks[(len(tables.owners),)](
+            *(tables.on_device, tables.owners, tables.starts, len(moved), *settings), block=BLOCK
+        )
+
+    def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
+        """A parameter's first state, as PyTorch's Adadelta has and saves it."""
+        self.state[parameter] = {"step": torch.zeros((), dtype=torch.get_default_dtype())}
+        self.state[parameter] |= {name: torch.zeros_like(parameter) for name in AVERAGES}
+        return self.state[parameter]
+
+
+class _Tables:
+    """Where a group's numbers are, and which of them each program moves.
+
+    Attributes:
+        addresses: of parameters, gradients and both averages, four lists.
+        sizes: numbers of each parameter.
+        on_device: addresses, then sizes, int64 [5, parameters].
+        owners, starts: each program's parameter, and the first number it moves, int64 [programs].
+
+    """
+
+    def __init__(self, addresses: list[list[int]], sizes: list[int], device: torch.device):
+        self.addresses, self.sizes = addresses, sizes
+        self.on_device = torch.tensor([*addresses, sizes]).to(device)
+        counts = torch.tensor([triton.cdiv(size, BLOCK) for size in sizes])
+        owners = torch.repeat_interleave(counts)
+        starts = BLOCK * (torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners])
+        self.owners, self.starts = owners.to(device), starts.to(device)
+
+
+def _laid_out_as(parameter: Tensor, values: Tensor) -> Tensor:
+    """So that numbers at the same place in memory belong together."""
+    if values.stride() == parameter.stride():
+        return values
+    return torch.empty_like(parameter).copy_(values)
+
+
+@triton.jit
+def _move_blocks(tables, owners, starts, count, rate, decay, rho, rest, eps, block: tl.constexpr):
+    """M. Zeiler, 2012, in the order of PyTorch's; `rest` is 1 - rho."""
+    program = tl.program_id(0)
+    own = tables + tl.load(owners + program)
+    places = tl.load(starts + program) + tl.arange(0, block)
+    inside = places < tl.load(own + 4 * count)
+    number = tl.pointer_type(tl.float32)
+    parameters = tl.load(own).to(number) + places
+    squares = tl.load(own + 2 * count).to(number) + places
+    deltas = tl.load(own + 3 * count).to(number) + places
+    parameter = tl.load(parameters, inside)
+    gradient = tl.load(tl.load(own + count).to(number) + places, inside) + decay * parameter
+    delta = tl.load(deltas, inside)
+    square = rho * tl.load(squares, inside) + rest * gradient * gradient
+    change = tl.div_rn(tl.sqrt_rn(delta + eps), tl.sqrt_rn(square + eps)) * gradient
+    tl.store(parameters, parameter - rate * change, inside)
+    tl.store(squares, square, inside)
+    tl.store(deltas, rho * delta + rest * change * change, inside)

@@ -1,0 +1,85 @@
+"""The GPU's Adadelta, its kernel run by Triton's interpreter on the CPU."""
+
+import copy
+import importlib
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import Adadelta
+
+MODULE = "engine.fused_adadelta"
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """The class, with a kernel that needs no GPU."""
+    pytest.importorskip("triton", reason="this build of PyTorch comes without Triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.delitem(sys.modules, MODULE, raising=False)
+    yield importlib.import_module(MODULE).FusedAdadelta
+    sys.modules.pop(MODULE)
+
+
+def small_model():
+    """Of several kernel programs' numbers, some of them with the channels last."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 90, 3), nn.BatchNorm2d(90), nn.Linear(70, 50))
+    model[0].to(memory_format=torch.channels_last)
+    model[2].bias.requires_grad_(False)  # gets no gradient
+    return model
+
+
+def optimizer_of(model, kind):
+    groups = [
+        {"params": [*model[0].parameters(), *model[1].parameters()], "weight_decay": 0.1},
+        {"params": [*model[2].parameters()], "lr": 0.7},
+    ]
+    return kind(groups, lr=0.5, rho=0.9, eps=1e-6)
+
+
+def assert_equal(model, optimizer, other, others):
+    for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=1e-5, atol=1e-7)
+        state, wanted = optimizer.state.get(parameter, {}), others.state.get(expected, {})
+        assert set(state) == set(wanted)
+        for name, value in wanted.items():
+            torch.testing.assert_close(state[name], value, rtol=1e-5, atol=1e-12)
+
+
+def test_it_equals_the_plain_one_and_takes_its_state(fused):
+    model = small_model()
+    other = copy.deepcopy(model)
+    optimizer, others = optimizer_of(model, fused), optimizer_of(other, Adadelta)
+    for number in range(4):
+        for group in (*optimizer.param_groups, *others.param_groups):
+            group["lr"] *= 0.9
+        for one, two in zip(model.parameters(), other.parameters(), strict=True):
+            if one.requires_grad:
+                one.grad = torch.randn(one.shape)  # anywhere in memory, in any layout
+                two.grad = one.grad.clone()
+        optimizer.step()
+        others.step()
+        assert_equal(model, optimizer, other, others)
+        if number == 1:
+            states = [copy.deepcopy(o.state_dict()) for o in (optimizer, others)]
+            for value in states[1]["state"].values():  # as a file may have it
+                value["square_avg"] = value["square_avg"].contiguous()
+            optimizer.load_state_dict(states[1])
+            others.load_state_dict(states[0])
+    assert optimizer.state[model[0].weight]["step"] == 4
+
+
+def test_it_computes_the_gradients_where_asked(fused):
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = fused([{"params": [parameter]}], lr=1.0, rho=0.9, eps=1e-6)
+
+    def loss():
+        optimizer.zero_grad()
+        total = parameter.square().sum()
+        total.backward()
+        return total
+
+    assert optimizer.step(loss) == 3
+    assert (parameter < 1).all()
