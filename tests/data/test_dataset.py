@@ -191,6 +191,11 @@ def test_shares_that_do_not_fit_are_refused(data_tree, select, ratio, message):
         Selection(data_tree / "training", select, ratio).ratios()
 
 
+# A GPU's batches pass through a thread of their own, which waits for the workers then.
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+PINNED = [False, pytest.param(True, marks=[pytest.mark.gpu, NEEDS_GPU], id="pinned")]
+
+
 class Deadly(TrainingDataset):
     """Ends its process at a sample, as often as there are files in a folder."""
 
@@ -217,15 +222,16 @@ def noticed_soon(monkeypatch):
 
 
 @pytest.mark.usefixtures("noticed_soon")
+@pytest.mark.parametrize("pinned", PINNED)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers):
+def test_a_worker_that_dies_changes_nothing(mixed_set, tmp_path, workers, pinned):
     sources, said = [Source("set", [mixed_set])], []
     folder = tmp_path / "lives"
     folder.mkdir()
 
     def some_batches():
         sampler = MixingSampler([sources[0].size], [4], seed=3)
-        loader = training_loader(Deadly(sources, folder), sampler, workers)
+        loader = training_loader(Deadly(sources, folder), sampler, workers, pin_memory=pinned)
         batches = surviving_batches(loader, said.append)
         taken = []
         for _ in range(6):
@@ -272,8 +278,11 @@ def within_a_minute():
 
 
 @pytest.mark.usefixtures("within_a_minute")
+@pytest.mark.parametrize("pinned", PINNED)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_in_the_midst_of_a_message(mixed_set, tmp_path, monkeypatch, workers):
+def test_a_worker_that_dies_in_the_midst_of_a_message(
+    mixed_set, tmp_path, monkeypatch, workers, pinned
+):
     monkeypatch.setattr(loader_processes, "UNNOTICED", 0.5)
     source, said = Source("set", [mixed_set]), []
     lives = tmp_path / "lives"
@@ -281,7 +290,8 @@ def test_a_worker_that_dies_in_the_midst_of_a_message(mixed_set, tmp_path, monke
 
     def some_batches():
         dataset = CutsOff([source], lives)
-        loader = training_loader(dataset, MixingSampler([source.size], [4], seed=3), workers)
+        sampler = MixingSampler([source.size], [4], seed=3)
+        loader = training_loader(dataset, sampler, workers, pin_memory=pinned)
         return list(itertools.islice(surviving_batches(loader, said.append), 6))
 
     undisturbed = some_batches()
