@@ -1,6 +1,7 @@
 """Options are those of the official parsers, and each has its effect."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,12 @@ def test_the_recipe_of_the_larger_reader_can_be_taken(monkeypatch):
     options = get_args("train_final_dist", ["@recipes/acds_char_str_small/train.txt"])
     assert training_config(options, None) == preset_config("acds_char_str_small")
     assert options.compile and options.is_mask_supervision and options.resume == "auto"
+    second = get_args("train_final_dist", ["@recipes/acds_char_str_small/train_on.txt"])
+    assert second.saved_model == f"saved_models/{options.exp_name}/best_accuracy.pth"
+    assert second.compile and second.exp_name != options.exp_name
+    assert optimization(second) == replace(
+        optimization(options), lr=1e-3, warmup=100, iterations=second.num_iter
+    )
 
 
 def test_an_unknown_method_lists_the_known_ones(capsys):

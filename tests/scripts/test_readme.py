@@ -114,8 +114,9 @@ def test_the_larger_recipe_s_words_come_to_their_place(run, tmp_path):
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     recipe = (ROOT / "recipes/acds_char_str_small/README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```sh\n(.*?)```", recipe, flags=re.DOTALL)
-    *before, training = block.splitlines()
-    assert training == "python3 train_final_dist.py @recipes/acds_char_str_small/train.txt"
+    *before, first, second = block.splitlines()
+    assert first == "python3 train_final_dist.py @recipes/acds_char_str_small/train.txt"
+    assert second == "python3 train_final_dist.py @recipes/acds_char_str_small/train_on.txt"
     before[0] = before[0].replace("--st 300000", "--st 4 --jobs 1 --packaged_fonts_only")
     run("\n".join(["set -e", f"cd {tmp_path}", *before]))
     assert (tmp_path / "data/training/ST/data.mdb").is_file()
