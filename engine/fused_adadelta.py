@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adadelta
 
 BLOCK = 2048  # numbers that a program of the kernel moves
@@ -56,7 +56,6 @@ class FusedAdadelta(Adadelta):
 
     def _move(self, number: int, group: dict[str, Any], moved: list[Tensor]) -> None:
         states = [self.state[p] or self._begin(p) for p in moved]
-        torch._foreach_add_([s["step"] for s in states], torch.ones(()), alpha=1)
         gradients = [_laid_out_as(p, p.grad) for p in moved]
         averages = ([s[name] for s in states] for name in AVERAGES)
         addresses = [[t.data_ptr() for t in kind] for kind in (moved, gradients, *averages)]
@@ -66,9 +65,15 @@ class FusedAdadelta(Adadelta):
             tables = self._tables[number] = _Tables(addresses, sizes, moved[0].device)
         rho, rest = group["rho"], 1 - group["rho"]
         settings = group["lr"], group["weight_decay"], rho, rest, group["eps"]
-        _move_blocks[(len(tables.owners),)](
-            *(tables.on_device, tables.owners, tables.starts, len(moved), *settings), block=BLOCK
-        )
+        with torch.cuda.device_of(moved[0]):
+            _move_blocks[(len(tables.owners),)](
+                *(tables.on_device, tables.owners, tables.starts, len(moved), *settings),
+                block=BLOCK,
+            )
+        # The rest while the kernel runs.
+        for parameter in moved:  # a Reader of the model looks for it
+            torch.autograd.graph.increment_version(parameter)
+        torch._foreach_add_([s["step"] for s in states], torch.ones(()), alpha=1)
 
     def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
         """A parameter's first state, as PyTorch's Adadelta has and saves it."""
@@ -104,7 +109,14 @@ def _laid_out_as(parameter: Tensor, values: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(values)
 
 
-@triton.jit
+def try_kernel(device: torch.device) -> None:
+    """Move one number, which raises whatever keeps Triton from compiling or running here."""
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros_like(parameter)
+    FusedAdadelta([{"params": [parameter]}], lr=1.0, rho=0.9, eps=1e-6).step()
+
+
+@triton.jit(do_not_specialize=["count"])
 def _move_blocks(tables, owners, starts, count, rate, decay, rho, rest, eps, block: tl.constexpr):
     """M. Zeiler, 2012, in the order of PyTorch's; `rest` is 1 - rho."""
     program = tl.program_id(0)

@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules (reference facts, 6)."""
 
-import importlib.util
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,12 +112,20 @@ class Optimization:
 
 def _adadelta(parameters: Sequence[Tensor]) -> type[Adadelta]:
     """Ours where its kernel runs; else PyTorch's, on CPUs a loop, which is faster than foreach."""
-    on_gpu = all(p.is_cuda and p.dtype == torch.float32 for p in parameters)
-    if not on_gpu or importlib.util.find_spec("triton") is None:
+    if not all(p.is_cuda and p.dtype == torch.float32 for p in parameters):
         return Adadelta
-    # Imported here: CPU builds of PyTorch come without Triton.
-    from engine.fused_adadelta import FusedAdadelta
+    try:
+        # Imported here: not every PyTorch comes with Triton, which also wants a C compiler.
+        from engine.fused_adadelta import FusedAdadelta, try_kernel
 
+        try_kernel(parameters[0].device)
+    except Exception as error:
+        warnings.warn(
+            f"Adadelta's steps are PyTorch's, which take longer, as Triton can't be used: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return Adadelta
     return FusedAdadelta
 
 

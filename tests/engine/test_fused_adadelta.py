@@ -59,8 +59,11 @@ def test_it_equals_the_plain_one_and_takes_its_state(fused):
             if one.requires_grad:
                 one.grad = torch.randn(one.shape)  # anywhere in memory, in any layout
                 two.grad = one.grad.clone()
+        versions = [p._version for p in model.parameters()]
         optimizer.step()
         others.step()
+        moved = [p._version > v for p, v in zip(model.parameters(), versions, strict=True)]
+        assert moved == [p.requires_grad for p in model.parameters()]
         assert_equal(model, optimizer, other, others)
         if number == 1:
             states = [copy.deepcopy(o.state_dict()) for o in (optimizer, others)]

@@ -1,8 +1,11 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
-from engine.optimization import Optimization
+from engine.optimization import Optimization, _adadelta
 from models import create_model
 
 
@@ -65,6 +68,13 @@ def test_optimizers_get_their_settings(name, kind):
         "sgd": {"momentum": 0.8},
     }
     assert {k: group[k] for k in expected[name]} == expected[name]
+
+
+def test_without_triton_a_gpu_s_adadelta_is_pytorch_s_and_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "engine.fused_adadelta", None)  # not to be imported
+    parameter = SimpleNamespace(is_cuda=True, dtype=torch.float32, device=torch.device("cuda"))
+    with pytest.warns(RuntimeWarning, match="take longer, as Triton can't be used"):
+        assert _adadelta([parameter]) is torch.optim.Adadelta
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
