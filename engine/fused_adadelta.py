@@ -1,7 +1,7 @@
 """Adadelta in one pass over a GPU's memory.
 
-PyTorch has no fused one: its steps go through the memory some ten times, which takes an H200 7 ms
-for the base model, a seventh of a step of 100 images.
+PyTorch has no fused one: its steps go through the memory some ten times, which takes an H200 6.7 ms
+for the base model, an eighth of a step of 100 images; these take 1.3.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class FusedAdadelta(Adadelta):
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, rho: float, eps: float):
         super().__init__(groups, lr=lr, rho=rho, eps=eps)
-        self._tables: dict[int, _Tables] = {}
+        self._programs: dict[int, _Programs] = {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take a state of `state_dict`, or of PyTorch's Adadelta."""
@@ -60,15 +60,15 @@ class FusedAdadelta(Adadelta):
         averages = ([s[name] for s in states] for name in AVERAGES)
         addresses = [[t.data_ptr() for t in kind] for kind in (moved, gradients, *averages)]
         sizes = [p.numel() for p in moved]
-        tables = self._tables.get(number)
-        if tables is None or (tables.addresses, tables.sizes) != (addresses, sizes):
-            tables = self._tables[number] = _Tables(addresses, sizes, moved[0].device)
+        programs = self._programs.get(number)
+        if programs is None or programs.sizes != sizes:
+            programs = self._programs[number] = _Programs(sizes, moved[0].device)
+        table = programs.table(addresses)
         rho, rest = group["rho"], 1 - group["rho"]
         settings = group["lr"], group["weight_decay"], rho, rest, group["eps"]
         with torch.cuda.device_of(moved[0]):
-            _move_blocks[(len(tables.owners),)](
-                *(tables.on_device, tables.owners, tables.starts, len(moved), *settings),
-                block=BLOCK,
+            _move_blocks[(len(programs.owners),)](
+                *(table, programs.owners, programs.starts, len(moved), *settings), block=BLOCK
             )
         # The rest while the kernel runs.
         for parameter in moved:  # a Reader of the model looks for it
@@ -82,24 +82,35 @@ class FusedAdadelta(Adadelta):
         return self.state[parameter]
 
 
-class _Tables:
-    """Where a group's numbers are, and which of them each program moves.
+class _Programs:
+    """What each program of the kernel moves, for a group of parameters.
 
     Attributes:
-        addresses: of parameters, gradients and both averages, four lists.
         sizes: numbers of each parameter.
-        on_device: addresses, then sizes, int64 [5, parameters].
         owners, starts: each program's parameter, and the first number it moves, int64 [programs].
 
     """
 
-    def __init__(self, addresses: list[list[int]], sizes: list[int], device: torch.device):
-        self.addresses, self.sizes = addresses, sizes
-        self.on_device = torch.tensor([*addresses, sizes]).to(device)
+    def __init__(self, sizes: list[int], device: torch.device):
+        self.sizes = sizes
         counts = torch.tensor([triton.cdiv(size, BLOCK) for size in sizes])
         owners = torch.repeat_interleave(counts)
         starts = BLOCK * (torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners])
         self.owners, self.starts = owners.to(device), starts.to(device)
+        self._addresses: list[list[int]] = []
+
+    def table(self, addresses: list[list[int]]) -> Tensor:
+        """The addresses, and below them the sizes, int64 [5, parameters].
+
+        Args:
+            addresses: of parameters, gradients and both averages; gradients move now and then.
+
+        """
+        if addresses != self._addresses:
+            table = torch.tensor([*addresses, self.sizes])
+            self._table = table.to(self.owners.device, non_blocking=True)
+            self._addresses = addresses
+        return self._table
 
 
 def _laid_out_as(parameter: Tensor, values: Tensor) -> Tensor:
@@ -117,10 +128,10 @@ def try_kernel(device: torch.device) -> None:
 
 
 @triton.jit(do_not_specialize=["count"])
-def _move_blocks(tables, owners, starts, count, rate, decay, rho, rest, eps, block: tl.constexpr):
+def _move_blocks(table, owners, starts, count, rate, decay, rho, rest, eps, block: tl.constexpr):
     """M. Zeiler, 2012, in the order of PyTorch's; `rest` is 1 - rho."""
     program = tl.program_id(0)
-    own = tables + tl.load(owners + program)
+    own = table + tl.load(owners + program)
     places = tl.load(starts + program) + tl.arange(0, block)
     inside = places < tl.load(own + 4 * count)
     number = tl.pointer_type(tl.float32)
