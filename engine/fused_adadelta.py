@@ -30,11 +30,10 @@ class FusedAdadelta(Adadelta):
         super().__init__(groups, lr=lr, rho=rho, eps=eps)
         self._programs: dict[int, _Programs] = {}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take a state of `state_dict`, or of PyTorch's Adadelta."""
-        super().load_state_dict(state_dict)
-        for parameter, state in self.state.items():
-            state |= {name: _laid_out_as(parameter, state[name]) for name in AVERAGES}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy, which has parameters of its own, or of `load_state_dict`."""
+        super().__setstate__(state)
+        self._programs = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -57,6 +56,8 @@ class FusedAdadelta(Adadelta):
     def _move(self, number: int, group: dict[str, Any], moved: list[Tensor]) -> None:
         states = [self.state[p] or self._begin(p) for p in moved]
         gradients = [_laid_out_as(p, p.grad) for p in moved]
+        for parameter, state in zip(moved, states, strict=True):
+            state |= {name: _laid_out_as(parameter, state[name]) for name in AVERAGES}
         averages = ([s[name] for s in states] for name in AVERAGES)
         addresses = [[t.data_ptr() for t in kind] for kind in (moved, gradients, *averages)]
         sizes = [p.numel() for p in moved]
