@@ -113,7 +113,7 @@ def test_losses_and_gradients(loaded, fixtures, reference):
     own = model(torch.from_numpy(reference.reference_input()), targets)
     assert own.keys() == losses.keys()
     for key, loss in own.items():
-        assert float(loss.mean) == pytest.approx(losses[key], rel=1e-4)
+        assert loss.mean.item() == pytest.approx(losses[key], rel=1e-4)
     sum(loss.mean for loss in own.values()).backward()
     for module, expected in norms.items():
         squares = [
