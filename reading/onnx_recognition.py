@@ -1,6 +1,7 @@
 """Recognizers exported to ONNX, computed by onnxruntime, without torch."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from models.onnx_form import (
 from reading.recognition import Recognized
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Images for each core that go through the graph together: more take no less time, and more memory,
+# as the graph makes all logits.
+AT_ONCE = 2
 # Of what a file may claim its images to have; no model of words comes near.
 MOST_PIXELS = 2**24
 
@@ -54,7 +58,10 @@ class OnnxRecognition:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # a damaged file is refused in words below
         # As torch does; 0 stands for all cores.
-        options.intra_op_num_threads = _threads(os.environ.get("OMP_NUM_THREADS", ""))
+        threads = _threads(os.environ.get("OMP_NUM_THREADS", ""))
+        options.intra_op_num_threads = threads
+        on_gpu = provider == PROVIDERS["cuda"]
+        self._at_once = sys.maxsize if on_gpu else AT_ONCE * (threads or os.cpu_count() or 1)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(self.path), options, providers=[provider]
@@ -78,6 +85,16 @@ class OnnxRecognition:
             CheckpointError: the graph gives what no recognizer does, or nothing at all.
 
         """
+        starts = range(0, max(1, len(pixels)), self._at_once)
+        parts = [self._read_part(pixels[start : start + self._at_once]) for start in starts]
+        ids, probabilities = (
+            {g: np.concatenate([values[g] for values in own]) for g in self.config.granularities}
+            for own in zip(*parts, strict=True)
+        )
+        return Recognized(ids, probabilities)
+
+    def _read_part(self, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Ids and probabilities, each [B, T], by granularity."""
         names = self.config.granularities
         wanted = [name(g) for g in names for name in (ids_name, probabilities_name)]
         try:
@@ -100,7 +117,7 @@ class OnnxRecognition:
                 raise CheckpointError(
                     f"{self.path} is damaged: it gives {g} ids beyond its {classes} classes."
                 )
-        return Recognized(ids, probabilities)
+        return ids, probabilities
 
     def fused(self, pixels: np.ndarray) -> tuple[list[str], dict[str, np.ndarray]]:
         """What the graph itself makes of pixels uint8 [B, C, H, W], for programs without this code.
