@@ -159,7 +159,7 @@ def changed(onnx_file, path, **entries):
 
 
 @LIGHT
-def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path):
+def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path, monkeypatch):
     whole = onnx_file.read_bytes()
     (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.onnx").write_bytes(b"")
@@ -203,7 +203,8 @@ def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path):
     for name, message in messages.items():
         with pytest.raises(CheckpointError, match=message):
             Reader.load(tmp_path / f"{name}.onnx")
-    with pytest.raises(CheckpointError, match=r"char outputs have the shapes \[\d+, 27\]"):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with pytest.raises(CheckpointError, match=r"char outputs have the shapes \[4, 27\]"):
         Reader.load(tmp_path / "longer.onnx")(DEMO_IMAGES)
 
 
