@@ -4,20 +4,20 @@ PyTorch has no fused one: its steps go through the memory some ten times, which 
 for the base model, an eighth of a step of 100 images; these take 1.3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
-from torch.optim import Adadelta
+
+from engine.own_adadelta import AVERAGES, OwnAdadelta
 
 BLOCK = 2048  # numbers that a program of the kernel moves
-AVERAGES = ("square_avg", "acc_delta")
 
 
-class FusedAdadelta(Adadelta):
+class FusedAdadelta(OwnAdadelta):
     """Equal to `torch.optim.Adadelta` up to rounding; each takes the other's state.
 
     Args:
@@ -35,26 +35,13 @@ class FusedAdadelta(Adadelta):
         super().__setstate__(state)
         self._programs = {}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the weights.
-
-        Args:
-            closure: computes loss and gradients anew; None where that is done.
-
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for number, group in enumerate(self.param_groups):
-            moved = [p for p in group["params"] if p.grad is not None]
-            if moved:
-                self._move(number, group, moved)
-        return loss
-
-    def _move(self, number: int, group: dict[str, Any], moved: list[Tensor]) -> None:
-        states = [self.state[p] or self._begin(p) for p in moved]
+    def _move(
+        self,
+        number: int,
+        group: dict[str, Any],
+        moved: list[Tensor],
+        states: list[dict[str, Tensor]],
+    ) -> None:
         gradients = [_laid_out_as(p, p.grad) for p in moved]
         for parameter, state in zip(moved, states, strict=True):
             state |= {name: _laid_out_as(parameter, state[name]) for name in AVERAGES}
@@ -71,16 +58,8 @@ class FusedAdadelta(Adadelta):
             _move_blocks[(len(programs.owners),)](
                 *(table, programs.owners, programs.starts, len(moved), *settings), block=BLOCK
             )
-        # The rest while the kernel runs.
         for parameter in moved:  # a Reader of the model looks for it
             torch.autograd.graph.increment_version(parameter)
-        torch._foreach_add_([s["step"] for s in states], torch.ones(()), alpha=1)
-
-    def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
-        """A parameter's first state, as PyTorch's Adadelta has and saves it."""
-        self.state[parameter] = {"step": torch.zeros((), dtype=torch.get_default_dtype())}
-        self.state[parameter] |= {name: torch.zeros_like(parameter) for name in AVERAGES}
-        return self.state[parameter]
 
 
 class _Programs:

@@ -19,6 +19,8 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
+from engine.adadelta_in_parts import AdadeltaInParts
+
 OPTIMIZERS = ("adadelta", "adam", "adamw", "sgd")
 SCHEDULES = ("constant", "reference", "cosine", "onecycle")
 ENDING = ("cosine", "onecycle")  # with the run, whose length they depend on
@@ -111,7 +113,9 @@ class Optimization:
 
 
 def _adadelta(parameters: Sequence[Tensor]) -> type[Adadelta]:
-    """Ours where its kernel runs; else PyTorch's, on CPUs a loop, which is faster than foreach."""
+    """Ours; on a GPU PyTorch's where our kernel can't run."""
+    if all(p.device.type == "cpu" for p in parameters):
+        return AdadeltaInParts
     if not all(p.is_cuda and p.dtype == torch.float32 for p in parameters):
         return Adadelta
     try:

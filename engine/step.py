@@ -102,7 +102,10 @@ class Stepper:
         for number, part in enumerate(parts, start=1):
             shares += self._backward(part, names, weights, counts, last=number == len(parts))
         self._scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.grad_clip)
+        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        # To ask a GPU would be to wait for it; a CPU is spared a pass over all gradients.
+        if norm.is_cuda or norm > self.grad_clip:
+            nn.utils.clip_grads_with_norm_(self._parameters, self.grad_clip, norm)
         # The wish to stop goes along with what is summed anyway.
         summed = torch.cat([shares, shares.new_tensor([float(stop)])])
         *means, stopping = self.process.total(summed).tolist()

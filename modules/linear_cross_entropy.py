@@ -5,6 +5,8 @@ gradient would be the largest tensors of a training step by far.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,12 @@ from torch import Tensor, nn
 
 from modules.packed_linear import product_type
 
-# Logits at a time. On a CPU 16 MiB in fp32, which its caches hold in part; GPUs, which are slow
-# where products are small, have memory for 256 MiB.
-CPU_LOGITS = 2**22
+# Logits of the positions that go together: on a CPU 64 MiB in fp32, on a GPU 256 MiB.
+CPU_LOGITS = 2**24
 GPU_LOGITS = 2**26
+# Classes of these that go together. A CPU's caches hold the logits of so many, and their weights;
+# GPUs are slow where products are small.
+CLASSES_AT_ONCE = {"cpu": 4096}
 # Logits have columns up to a multiple of this: GPUs' fast products want rows of whole 16 bytes
 # (seen: without, those of 50,257 classes ran at a fifth of an H200's rate).
 COLUMNS = {"cuda": 8}
@@ -56,6 +60,27 @@ def _filled_up(values: Tensor, value: float) -> Tensor:
     return torch.cat([values, values.new_full((missing, *values.shape[1:]), value)])
 
 
+@dataclass(frozen=True)
+class _Exponentials:
+    """What the softmax of some positions is made of, for some of the classes.
+
+    It is `values` times a factor for each position, which stays apart: to multiply a product's few
+    features with it takes less time than to multiply all the classes.
+
+    Attributes:
+        classes: which these are.
+        values: exp(logits - highest) in the products' type, [P, classes]; 0 for the targets.
+        highest: logit of each position, [P, 1].
+        total: of the values, before they were cast, [P, 1].
+
+    """
+
+    classes: slice
+    values: Tensor
+    highest: Tensor
+    total: Tensor
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, targets, smoothing, chunk):
@@ -65,39 +90,46 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(dtype, torch.float32)
         learned = any(ctx.needs_input_grad[:3])
         with torch.autocast(device, enabled=False):
-            classes = len(weight)
             cast_features = features.to(dtype)
             cast_weight = _filled_up(weight.to(dtype), 0.0)
             cast_bias = _filled_up(bias.to(dtype), -math.inf)
             total = torch.zeros((), dtype=wide, device=features.device)
             if learned:
-                grad_features = torch.empty_like(features)
-                grad_weight = torch.zeros_like(weight)
-                grad_bias = torch.zeros_like(bias)
+                gradients = [torch.zeros_like(values) for values in (features, weight, bias)]
+                grad_features, grad_weight, grad_bias = gradients
             for start in range(0, len(targets), chunk):
                 part = cast_features[start : start + chunk]
                 wanted = targets[start : start + chunk, None]
-                logits = F.linear(part, cast_weight, cast_bias).to(wide)
-                log_sums = logits.logsumexp(dim=-1, keepdim=True)
-                total += (log_sums - (1 - smoothing) * logits.gather(1, wanted)).sum()
-                if smoothing:
-                    total -= smoothing * logits[:, :classes].mean(dim=-1).sum()
+                exponentials, own = _exponentials(
+                    part, wanted, cast_weight, cast_bias, len(weight), wide
+                )
+                each = torch.cat([slab.highest for slab in exponentials], dim=1)
+                highest = each.amax(dim=1, keepdim=True)
+                factors = (each - highest).exp_()
+                others = factors * torch.cat([slab.total for slab in exponentials], dim=1)
+                others = others.sum(dim=1, keepdim=True)
+                divisor = others + (own - highest).exp_()
+                total += (highest - own + divisor.log() + smoothing * own).sum()
                 if not learned:
                     continue
-                gradient = logits.sub_(log_sums).exp_()  # the softmax
-                if smoothing:
-                    gradient[:, :classes] -= smoothing / classes
-                gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, smoothing - 1))
-                grad_bias += gradient[:, :classes].sum(dim=0)
-                gradient = gradient.to(dtype)
-                grad_features[start : start + chunk] = gradient @ cast_weight
-                gradient = gradient[:, :classes]
-                if grad_weight.dtype == dtype:
-                    grad_weight.addmm_(gradient.t(), part)
-                else:
-                    grad_weight += gradient.t() @ part
+                factors /= divisor
+                found = _add_gradients(
+                    exponentials, factors, part, cast_weight, grad_weight, grad_bias
+                )
+                # That of the targets is the softmax less 1, which is known best by the others'.
+                of_own, rows = smoothing - others / divisor, wanted[:, 0]
+                grad_features[start : start + chunk] = found + of_own * weight[rows]
+                grad_weight.index_add_(0, rows, (of_own * part).to(weight.dtype))
+                grad_bias.index_add_(0, rows, of_own[:, 0].to(bias.dtype))
+            if smoothing:
+                mean_weight, mean_bias = weight.mean(dim=0), bias.mean()
+                total -= smoothing * ((features @ mean_weight).sum() + len(targets) * mean_bias)
+                if learned:
+                    grad_features -= smoothing * mean_weight
+                    grad_weight -= smoothing / len(weight) * features.sum(dim=0)
+                    grad_bias -= smoothing / len(weight) * len(targets)
         # Not saved for a second time through: scaled in place, they need no more memory.
-        ctx.gradients = (grad_features, grad_weight, grad_bias) if learned else None
+        ctx.gradients = gradients if learned else None
         return total
 
     @staticmethod
@@ -111,3 +143,66 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for gradient, wanted in zip(gradients, needed, strict=True)
         )
         return *scaled, None, None, None
+
+
+def _exponentials(
+    features: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    classes: int,
+    wide: torch.dtype,
+) -> tuple[list[_Exponentials], Tensor]:
+    """Of features [P, D], and the logits of the targets [P, 1] in the type of sums."""
+    at_once = CLASSES_AT_ONCE.get(weight.device.type, classes)
+    own = torch.empty(targets.shape, dtype=wide, device=targets.device)
+    exponentials = []
+    for first in range(0, classes, at_once):
+        end = first + at_once if first + at_once < classes else len(weight)
+        logits = F.linear(features, weight[first:end], bias[first:end]).to(wide)
+        places = (targets - first).clamp(0, logits.shape[1] - 1)
+        inside = places + first == targets
+        own = torch.where(inside, logits.gather(1, places), own)
+        highest = logits.amax(dim=1, keepdim=True)
+        values = logits.sub_(highest).exp_()
+        values.scatter_(1, places, values.gather(1, places).masked_fill(inside, 0))
+        sums = values.sum(dim=1, keepdim=True)
+        exponentials.append(
+            _Exponentials(slice(first, end), values.to(features.dtype), highest, sums)
+        )
+    return exponentials, own
+
+
+def _add_gradients(
+    exponentials: Sequence[_Exponentials],
+    factors: Tensor,
+    features: Tensor,
+    weight: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+) -> Tensor:
+    """By all logits but the targets': add the head's, return the features' [P, D].
+
+    Args:
+        exponentials: that make the softmax.
+        factors: of each position and each of the exponentials, [P, number].
+        features: [P, D].
+        weight: of the head, in the products' type.
+        grad_weight, grad_bias: are added to.
+
+    """
+    grad_features = torch.zeros(features.shape, dtype=factors.dtype, device=features.device)
+    for slab, factor in zip(exponentials, factors.split(1, dim=1), strict=True):
+        values = slab.values
+        if values.dtype == torch.float16:  # whose range is too small for features times factors
+            values, factor = values.mul_(factor), torch.ones_like(factor)
+        grad_features.addcmul_(values @ weight[slab.classes], factor)
+        values = values[:, : len(grad_weight) - slab.classes.start]  # without what fills up
+        scaled = (features * factor).to(values.dtype)
+        own_weight, own_bias = grad_weight[slab.classes], grad_bias[slab.classes]
+        if own_weight.dtype == values.dtype:
+            own_weight.addmm_(values.t(), scaled)
+        else:
+            own_weight += values.t() @ scaled
+        own_bias += (factor.t().to(values.dtype) @ values)[0]
+    return grad_features

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.adadelta_in_parts import AdadeltaInParts
 from engine.optimization import Optimization, _adadelta
 from models import create_model
 
@@ -48,7 +49,7 @@ def test_reference_falls_over_a_million_iterations_and_restarts():
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("adadelta", torch.optim.Adadelta),
+        ("adadelta", AdadeltaInParts),
         ("adam", torch.optim.Adam),
         ("adamw", torch.optim.AdamW),
         ("sgd", torch.optim.SGD),
