@@ -1,10 +1,12 @@
 """What benches of several paths share: a process for each, and this machine's product rate."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from torch import nn
 
 from modules.packed_linear import PackedLinear, can_be_packed
+from progress import Progress, RunLog
 from whole_file import write_text
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -62,6 +65,8 @@ def wait_for(device: str) -> None:
 
 def serve(work: Callable[[], dict[str, Any]]) -> None:
     """A path's process: a round for each line on standard input, its figures on standard output."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the bench's to answer, which gets them too
+        signal.signal(number, signal.SIG_IGN)
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
         print(json.dumps(work()), flush=True)
@@ -99,9 +104,9 @@ class BenchProcess:
         return self._answer()
 
     def close(self) -> None:
-        """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
+        """End the process, whatever it is at."""
+        self._process.kill()
+        self._process.communicate()
 
     def _answer(self) -> Any:
         line = self._process.stdout.readline()
@@ -109,3 +114,51 @@ class BenchProcess:
             shown = " ".join(self.arguments)
             raise RuntimeError(f"The process of {shown} ended; its message stands above.")
         return json.loads(line)
+
+
+def take_turns(
+    processes: Sequence[BenchProcess], rounds: int, name: str, warm_up: bool = False
+) -> tuple[list[list[dict[str, Any]]], bool]:
+    """Let processes do their rounds in turn, and end them; SIGINT and SIGTERM end it early.
+
+    Args:
+        processes: one for each path.
+        rounds: of each.
+        name: of what is measured, for the log.
+        warm_up: whether there is a round before, whose figures are left out.
+
+    Returns:
+        The figures of each process in each round that all of them did, and whether it ended early.
+
+    """
+    found: list[list[dict[str, Any]]] = []
+    progress = Progress((rounds + warm_up) * len(processes), name, RunLog(), unit="rounds")
+    stopped = False
+    try:
+        with _interrupted_by(signal.SIGTERM):
+            for _ in range(rounds + warm_up):
+                answers = []
+                for process in processes:
+                    answers.append(process.round())
+                    progress.update(1)
+                found.append(answers)
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        progress.close()
+        for process in processes:
+            process.close()
+    found = found[warm_up:]
+    if stopped:
+        print(f"{name}: stopped; its figures are of {len(found)} rounds, not {rounds}", flush=True)
+    return [[answers[number] for answers in found] for number in range(len(processes))], stopped
+
+
+@contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """A signal does what Ctrl-C does."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

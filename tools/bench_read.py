@@ -7,7 +7,7 @@ are made by a formula, the same for all; for the models with wide heads, attenti
 the biases of the stop ids are raised until the median reading has 6 positions. What reading costs
 if no word ever stops is measured as well. transformers' MgpstrForSceneTextRecognition, with its
 processor, is measured for the models that it has; it needs the packages transformers and
-sentencepiece.
+sentencepiece. Stopped early, by Ctrl-C or SIGTERM, it prints what there is.
 """
 
 import argparse
@@ -16,8 +16,10 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -35,7 +37,7 @@ from models.hugging_face import export_hugging_face
 from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
 from reading.images import model_input
-from tools.bench_process import DTYPES, BenchProcess, matrix_rates, save_rows
+from tools.bench_process import DTYPES, BenchProcess, matrix_rates, save_rows, take_turns
 from tools.formula_weights import fill_by_formula, let_readings_stop
 from tools.reading_rounds import jpegs
 
@@ -115,60 +117,45 @@ def write_weights(
     return Weights(name, flops, folder)
 
 
-class Worker:
-    """A path's process, and its figures so far."""
-
-    def __init__(
-        self,
-        weights: Weights,
-        path: str,
-        dtype: str,
-        batch: int,
-        images: int,
-        device: str,
-        compiled: bool,
-    ):
-        self._key = (weights.model, path, dtype, batch)
-        self._flops = weights.flops[path]
-        script = THEIR_SCRIPT if path == THEIRS else OUR_SCRIPT
-        arguments = [weights.folder / path, dtype, batch, images, device]
-        if path != THEIRS:
-            arguments.append(compiled and path == "fast")
-        self._process = BenchProcess(script, arguments)
-        self.seconds: list[float] = []
-        self.totals: list[float] = []
-        self.peak_mib = 0.0
-
-    def round(self) -> None:
-        """Read all images once."""
-        answer = self._process.round()
-        self.seconds += answer["seconds"]
-        self.totals.append(sum(answer["seconds"]))
-        self.peak_mib = answer["peak_mib"]
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()
-
-    def row(self, images: int, rates: dict[str, float]) -> Row:
-        """Figures of all rounds."""
-        speed = images / statistics.median(self.totals)
-        milliseconds = 1000 * np.array(self.seconds)
-        _, _, dtype, _ = self._key
-        return Row(
-            *self._key,
-            images_per_s=speed,
-            p50_ms=float(np.percentile(milliseconds, 50)),
-            p99_ms=float(np.percentile(milliseconds, 99)),
-            peak_mib=self.peak_mib,
-            share=speed * self._flops / rates[dtype],
-        )
+def start(
+    weights: Weights, path: str, dtype: str, batch: int, images: int, options: argparse.Namespace
+) -> BenchProcess:
+    """A path's process."""
+    script = THEIR_SCRIPT if path == THEIRS else OUR_SCRIPT
+    arguments = [weights.folder / path, dtype, batch, images, options.device]
+    if path != THEIRS:
+        arguments.append(options.compile and path == "fast")
+    return BenchProcess(script, arguments)
 
 
-def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
-    """Rows of all models, batch sizes, types and paths."""
+def summed_up(
+    key: tuple[str, str, str, int], rounds: Sequence[dict[str, Any]], images: int, share: float
+) -> Row:
+    """A path's row.
+
+    Args:
+        key: model, path, type and batch.
+        rounds: what each of them took.
+        images: a round.
+        share: of the machine's matrix-product rate that an image a second takes.
+
+    """
+    speed = images / statistics.median(sum(own["seconds"]) for own in rounds)
+    milliseconds = 1000 * np.concatenate([own["seconds"] for own in rounds])
+    return Row(
+        *key,
+        images_per_s=speed,
+        p50_ms=float(np.percentile(milliseconds, 50)),
+        p99_ms=float(np.percentile(milliseconds, 99)),
+        peak_mib=rounds[-1]["peak_mib"],
+        share=speed * share,
+    )
+
+
+def bench(options: argparse.Namespace, stops: bool) -> tuple[list[Row], bool]:
+    """Rows of all models, batch sizes, types and paths, and whether the bench was stopped."""
     rates = matrix_rates(options.types, options.device)
-    rows = []
+    rows: list[Row] = []
     theirs = all(map(importlib.util.find_spec, THEIR_PACKAGES))
     if not theirs:
         print(f"{THEIRS} left out; it needs: pip install {' '.join(THEIR_PACKAGES)}", flush=True)
@@ -179,23 +166,22 @@ def bench(options: argparse.Namespace, stops: bool) -> list[Row]:
             )
             for batch in options.batches:
                 images = max(options.images // batch, 1) * batch
-                workers = [
-                    Worker(weights, path, dtype, batch, images, options.device, options.compile)
-                    for dtype in options.types
-                    for path in weights.flops
+                kinds = list(product(options.types, weights.flops))
+                processes = [
+                    start(weights, path, dtype, batch, images, options) for dtype, path in kinds
                 ]
-                for number in range(options.rounds):
-                    for worker in workers:
-                        worker.round()
-                    print(
-                        f"{name}, {'stopping' if stops else 'never stopping'}, batch {batch}: "
-                        f"round {number + 1} of {options.rounds}",
-                        flush=True,
+                title = f"{name}, {'stopping' if stops else 'never stopping'}, batch {batch}"
+                answers, stopped = take_turns(processes, options.rounds, title)
+                rows += [
+                    summed_up(
+                        (name, path, dtype, batch), own, images, weights.flops[path] / rates[dtype]
                     )
-                for worker in workers:
-                    worker.close()
-                    rows.append(worker.row(images, rates))
-    return rows
+                    for (dtype, path), own in zip(kinds, answers, strict=True)
+                    if own
+                ]
+                if stopped:
+                    return rows, True
+    return rows, False
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -267,9 +253,10 @@ def main() -> None:
     )
     parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     options = parser.parse_args()
-    rows = {"rows": bench(options, stops=True)}
-    if not options.stopping_only:
-        rows["never_stopping"] = bench(options, stops=False)
+    found, stopped = bench(options, stops=True)
+    rows = {"rows": found}
+    if not options.stopping_only and not stopped:
+        rows["never_stopping"], _ = bench(options, stops=False)
     for name, own in rows.items():
         if name != "rows":
             print("\nif no word ever stopped:")

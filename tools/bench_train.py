@@ -4,7 +4,8 @@ python3 tools/bench_train.py --models mgp_str_tiny_patch4_3_32_128 --batch 32
 
 *plain* computes all positions, full logits and whole attention maps; *fast* is the training loop's
 own step. Each path runs in a process of its own; the processes take turns, and medians are
-reported. Images are random and labels are words, so that the work is that of training.
+reported. Images are random and labels are words, so that the work is that of training. Stopped
+early, by Ctrl-C or SIGTERM, it prints what there is.
 
 --loop also runs train_final_dist.py itself, on words that are rendered meanwhile, and tells where
 its time goes. --compile compiles the fast path, and that loop's model.
@@ -50,6 +51,7 @@ from tools.bench_process import (
     matrix_rates,
     save_rows,
     serve,
+    take_turns,
     wait_for,
 )
 
@@ -239,34 +241,35 @@ def work(
     serve(round_of_steps)
 
 
-def bench(options: argparse.Namespace) -> list[Row]:
-    """Rows of all models, types and paths."""
+def bench(options: argparse.Namespace) -> tuple[list[Row], bool]:
+    """Rows of all models, types and paths, and whether the bench was stopped."""
     rates = matrix_rates(options.types, options.device)
     rows = []
     for model in options.models:
         keys = [
             (model, path, dtype, options.batch) for dtype in options.types for path in options.paths
         ]
-        processes = {
-            key: BenchProcess(__file__, _arguments(key, options, options.compile)) for key in keys
+        # Before, as what is stopped early has no time for it.
+        uncompiled = {
+            key: uncompiled_flops(key, options)
+            for key in keys
+            if _arguments(key, options, options.compile)[-1]
         }
-        found: dict[tuple, list[dict]] = {key: [] for key in keys}
-        for number in range(options.rounds + 1):
-            for key, process in processes.items():
-                answer = process.round()
-                if number:  # the first one warms up
-                    found[key].append(answer)
-            if number:
-                print(f"{model}: round {number} of {options.rounds}", flush=True)
-        for key, process in processes.items():
-            process.close()
-            speed = options.batch / statistics.median(a["seconds"] for a in found[key])
-            last = found[key][-1]
-            flops = (last["flops"] or uncompiled_flops(key, options)) / options.batch
+        processes = [
+            BenchProcess(__file__, _arguments(key, options, options.compile)) for key in keys
+        ]
+        answers, stopped = take_turns(processes, options.rounds, model, warm_up=True)
+        for key, found in zip(keys, answers, strict=True):
+            if not found:
+                continue
+            speed = options.batch / statistics.median(a["seconds"] for a in found)
+            flops = (found[-1]["flops"] or uncompiled[key]) / options.batch
             share = speed * flops / rates[key[2]]
-            figures = round(speed, 3), round(last["peak_mib"], 1), round(share, 3)
+            figures = round(speed, 3), round(found[-1]["peak_mib"], 1), round(share, 3)
             rows.append(Row(*key, *figures, round(flops / 1e9, 2)))
-    return rows
+        if stopped:
+            return rows, True
+    return rows, False
 
 
 def _arguments(key: Sequence[Any], options: argparse.Namespace, compiled: bool) -> list[Any]:
@@ -366,7 +369,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.loop is not None and options.loop < METRICS_INTERVAL:
         parser.error(f"--loop needs {METRICS_INTERVAL} steps or more, to measure anything")
-    rows = bench(options)
+    rows, stopped = bench(options)
     cells = [
         [
             *(f"{r.model}, {r.path}", r.dtype, str(r.batch), f"{r.images_per_s:.2f}"),
@@ -380,7 +383,7 @@ def main() -> None:
     if {"plain", "fast"} <= set(options.paths):
         print(ratios(rows))
     loops = []
-    if options.loop:
+    if options.loop and not stopped:
         for model, dtype in product(options.models, options.types):
             form = options.device, options.loop, options.compile
             loops.append(loop_shares(model, dtype, options.batch, *form))

@@ -32,9 +32,8 @@ from argument_types import file_to_write, positive
 from lmdb_file import DataError
 from markdown_table import markdown
 from preprocessing import decode_image
-from progress import Progress, RunLog
 from reading import Reader, open_image
-from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
+from tools.bench_process import DTYPES, BenchProcess, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
 from utils import fail
 
@@ -179,26 +178,17 @@ def measure(options: argparse.Namespace, sets: Mapping[str, list[tuple[Path, str
         json.dump(files, listed)
         listed.flush()
         arguments = [options.model_dir or "", options.batch_size, listed.name]
-        processes = {e: BenchProcess(__file__, [e, *arguments]) for e in options.engines}
-        seconds: dict[str, list[float]] = {engine: [] for engine in processes}
-        texts: dict[str, list[str]] = {}
-        progress = Progress(options.rounds * len(processes), "rounds", RunLog())
-        for _ in range(options.rounds):
-            for engine, process in processes.items():
-                answer = process.round()
-                seconds[engine].append(answer["seconds"])
-                texts[engine] = answer["texts"]
-                progress.update(1)
-        progress.close()
-        for process in processes.values():
-            process.close()
+        processes = [BenchProcess(__file__, [e, *arguments]) for e in options.engines]
+        answers, _ = take_turns(processes, options.rounds, "all engines")
+    if not answers[0]:
+        raise RuntimeError("Nothing was measured.")
     return [
         Row(
             names[engine],
-            *accuracies(texts[engine], sets),
-            images_per_s=len(files) / statistics.median(seconds[engine]),
+            *accuracies(own[-1]["texts"], sets),
+            images_per_s=len(files) / statistics.median(answer["seconds"] for answer in own),
         )
-        for engine in processes
+        for engine, own in zip(options.engines, answers, strict=True)
     ]
 
 

@@ -28,11 +28,10 @@ from engine.exported_forms import FORMS, compare, megabytes
 from markdown_table import markdown
 from models.checkpoint import load_model
 from preprocessing import decode_image
-from progress import Progress, RunLog
 from reading import Reader, Reading
 from reading.weights import find_weights
 from text import GranularityReading
-from tools.bench_process import DTYPES, BenchProcess, save_rows, serve
+from tools.bench_process import DTYPES, BenchProcess, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
 from utils import fail
 
@@ -161,19 +160,10 @@ def measure(
     listed = folder / "files.json"
     listed.write_text(json.dumps([str(file) for file, _ in images]), encoding="utf-8")
     processes = [BenchProcess(__file__, [c.path, c.dtype, batch_size, listed]) for c in forms]
-    seconds: list[list[float]] = [[] for _ in forms]
-    progress = Progress((rounds + 1) * len(forms), "rounds", RunLog())
-    readings: list[list[Reading]] = [[] for _ in forms]
-    for place in range(rounds + 1):
-        for number, process in enumerate(processes):
-            answer = process.round()
-            if place:  # the first one warms up
-                seconds[number].append(answer["seconds"])
-            readings[number] = _readings(answer["readings"])
-            progress.update(1)
-    progress.close()
-    for process in processes:
-        process.close()
+    answers, _ = take_turns(processes, rounds, "all forms", warm_up=True)
+    if not answers[0]:
+        raise RuntimeError("Nothing was measured.")
+    readings = [_readings(own[-1]["readings"]) for own in answers]
     scores = [accuracy(own, labels) for own in readings]
     rows = []
     for number, form in enumerate(forms):
@@ -183,7 +173,7 @@ def measure(
             Row(
                 form.name,
                 megabytes(form.path),
-                len(labels) / statistics.median(seconds[number]),
+                len(labels) / statistics.median(own["seconds"] for own in answers[number]),
                 scores[number],
                 scores[number] - scores[0],
                 sum(one.text != own.text for one, own in zip(*compared, strict=True)),
