@@ -36,7 +36,7 @@ class AdadeltaInParts(OwnAdadelta):
 
 
 def _parts(tensors: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of one shape in parts, which are views; whole where they are small or have gaps."""
+    """Tensors of one shape in parts, which are views; whole if small or not laid out row by row."""
     if tensors[0].numel() <= PART or not all(values.is_contiguous() for values in tensors):
         yield tuple(tensors)
     else:

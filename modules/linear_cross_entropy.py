@@ -34,10 +34,11 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Sum of the cross entropies of `head(features)`; equal to the plain one up to rounding.
 
-    Logits are made for some positions at a time. As the loss is a plain sum, its gradient is known
-    at once and is computed along, so nothing has to be computed a second time. Compilers must leave
-    it alone: they would make it anew for each number of chunks, and PyTorch 2.11's loses the
-    gradients that are kept on `ctx`, so that the encoder would learn nothing.
+    Logits are made for some positions at a time, and on CPUs worked on by some classes of them. As
+    the loss is a plain sum, its gradient is known at once and is computed along, so nothing has to
+    be computed a second time. Compilers must leave it alone: they would make it anew for each
+    number of chunks, and PyTorch 2.11's loses the gradients that are kept on `ctx`, so that the
+    encoder would learn nothing.
 
     Args:
         head: linear layer D -> classes, with a bias.
@@ -49,7 +50,12 @@ def linear_cross_entropy(
     """
     at_once = CPU_LOGITS if features.device.type == "cpu" else GPU_LOGITS
     chunk = chunk or max(1, at_once // head.out_features)
-    return _LinearCrossEntropy.apply(features, head.weight, head.bias, targets, smoothing, chunk)
+    learned = torch.is_grad_enabled() and any(
+        values.requires_grad for values in (features, head.weight, head.bias)
+    )
+    return _LinearCrossEntropy.apply(
+        features, head.weight, head.bias, targets, smoothing, chunk, learned
+    )
 
 
 def _filled_up(values: Tensor, value: float) -> Tensor:
@@ -62,33 +68,33 @@ def _filled_up(values: Tensor, value: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Exponentials:
-    """What the softmax of some positions is made of, for some of the classes.
-
-    It is `values` times a factor for each position, which stays apart: to multiply a product's few
-    features with it takes less time than to multiply all the classes.
+    """Of the logits of some positions, for some of the classes.
 
     Attributes:
         classes: which these are.
-        values: exp(logits - highest) in the products' type, [P, classes]; 0 for the targets.
+        places: of the targets among them, [P, 1]; anywhere for targets of other classes.
+        inside: whether a target is one of them, [P, 1].
+        values: exp(logits - highest), [P, classes]; 0 for the targets.
         highest: logit of each position, [P, 1].
-        total: of the values, before they were cast, [P, 1].
+        sums: of the values, [P, 1].
 
     """
 
     classes: slice
+    places: Tensor
+    inside: Tensor
     values: Tensor
     highest: Tensor
-    total: Tensor
+    sums: Tensor
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, features, weight, bias, targets, smoothing, chunk):
+    def forward(ctx, features, weight, bias, targets, smoothing, chunk, learned):
         device = features.device.type
         dtype = product_type(features)
         # In no type below fp32 is a sum over so many classes exact enough.
         wide = torch.promote_types(dtype, torch.float32)
-        learned = any(ctx.needs_input_grad[:3])
         with torch.autocast(device, enabled=False):
             cast_features = features.to(dtype)
             cast_weight = _filled_up(weight.to(dtype), 0.0)
@@ -100,33 +106,28 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(targets), chunk):
                 part = cast_features[start : start + chunk]
                 wanted = targets[start : start + chunk, None]
-                exponentials, own = _exponentials(
-                    part, wanted, cast_weight, cast_bias, len(weight), wide
-                )
-                each = torch.cat([slab.highest for slab in exponentials], dim=1)
+                slabs, own = _exponentials(part, wanted, cast_weight, cast_bias, len(weight), wide)
+                each = torch.cat([slab.highest for slab in slabs], dim=1)
                 highest = each.amax(dim=1, keepdim=True)
                 factors = (each - highest).exp_()
-                others = factors * torch.cat([slab.total for slab in exponentials], dim=1)
+                others = factors * torch.cat([slab.sums for slab in slabs], dim=1)
                 others = others.sum(dim=1, keepdim=True)
                 divisor = others + (own - highest).exp_()
                 total += (highest - own + divisor.log() + smoothing * own).sum()
-                if not learned:
-                    continue
-                factors /= divisor
-                found = _add_gradients(
-                    exponentials, factors, part, cast_weight, grad_weight, grad_bias
-                )
-                # That of the targets is the softmax less 1, which is known best by the others'.
-                of_own, rows = smoothing - others / divisor, wanted[:, 0]
-                grad_features[start : start + chunk] = found + of_own * weight[rows]
-                grad_weight.index_add_(0, rows, (of_own * part).to(weight.dtype))
-                grad_bias.index_add_(0, rows, of_own[:, 0].to(bias.dtype))
-            if smoothing:
-                mean_weight, mean_bias = weight.mean(dim=0), bias.mean()
-                total -= smoothing * ((features @ mean_weight).sum() + len(targets) * mean_bias)
                 if learned:
-                    grad_features -= smoothing * mean_weight
-                    grad_weight -= smoothing / len(weight) * features.sum(dim=0)
+                    factors /= divisor
+                    # The softmax less 1, which the other classes know best.
+                    of_own = smoothing - others / divisor
+                    grad_features[start : start + chunk] = _add_gradients(
+                        slabs, factors, of_own, part, cast_weight, grad_weight, grad_bias
+                    )
+            if smoothing:
+                summed, mean_weight = features.sum(0, dtype=wide), weight.mean(0, dtype=wide)
+                mean_logits = summed @ mean_weight + len(targets) * bias.mean(dtype=wide)
+                total -= smoothing * mean_logits
+                if learned:
+                    grad_features -= (smoothing * mean_weight).to(features.dtype)
+                    grad_weight -= (smoothing / len(weight) * summed).to(weight.dtype)
                     grad_bias -= smoothing / len(weight) * len(targets)
         # Not saved for a second time through: scaled in place, they need no more memory.
         ctx.gradients = gradients if learned else None
@@ -142,7 +143,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             gradient.mul_(grad_total.to(gradient.dtype)) if wanted else None
             for gradient, wanted in zip(gradients, needed, strict=True)
         )
-        return *scaled, None, None, None
+        return *scaled, None, None, None, None
 
 
 def _exponentials(
@@ -153,10 +154,10 @@ def _exponentials(
     classes: int,
     wide: torch.dtype,
 ) -> tuple[list[_Exponentials], Tensor]:
-    """Of features [P, D], and the logits of the targets [P, 1] in the type of sums."""
+    """Of features [P, D], and the logits of the targets [P, 1]; both in the type of sums."""
     at_once = CLASSES_AT_ONCE.get(weight.device.type, classes)
     own = torch.empty(targets.shape, dtype=wide, device=targets.device)
-    exponentials = []
+    slabs = []
     for first in range(0, classes, at_once):
         end = first + at_once if first + at_once < classes else len(weight)
         logits = F.linear(features, weight[first:end], bias[first:end]).to(wide)
@@ -167,42 +168,42 @@ def _exponentials(
         values = logits.sub_(highest).exp_()
         values.scatter_(1, places, values.gather(1, places).masked_fill(inside, 0))
         sums = values.sum(dim=1, keepdim=True)
-        exponentials.append(
-            _Exponentials(slice(first, end), values.to(features.dtype), highest, sums)
-        )
-    return exponentials, own
+        slabs.append(_Exponentials(slice(first, end), places, inside, values, highest, sums))
+    return slabs, own
 
 
 def _add_gradients(
-    exponentials: Sequence[_Exponentials],
+    slabs: Sequence[_Exponentials],
     factors: Tensor,
+    of_own: Tensor,
     features: Tensor,
     weight: Tensor,
     grad_weight: Tensor,
     grad_bias: Tensor,
 ) -> Tensor:
-    """By all logits but the targets': add the head's, return the features' [P, D].
+    """Add those of the head, and return those of the features [P, D].
 
     Args:
-        exponentials: that make the softmax.
-        factors: of each position and each of the exponentials, [P, number].
+        slabs: exponentials, which are used up.
+        factors: that make them the softmax, [P, slabs].
+        of_own: gradients of the targets' logits, [P, 1].
         features: [P, D].
         weight: of the head, in the products' type.
         grad_weight, grad_bias: are added to.
 
     """
     grad_features = torch.zeros(features.shape, dtype=factors.dtype, device=features.device)
-    for slab, factor in zip(exponentials, factors.split(1, dim=1), strict=True):
-        values = slab.values
-        if values.dtype == torch.float16:  # whose range is too small for features times factors
-            values, factor = values.mul_(factor), torch.ones_like(factor)
-        grad_features.addcmul_(values @ weight[slab.classes], factor)
-        values = values[:, : len(grad_weight) - slab.classes.start]  # without what fills up
-        scaled = (features * factor).to(values.dtype)
-        own_weight, own_bias = grad_weight[slab.classes], grad_bias[slab.classes]
-        if own_weight.dtype == values.dtype:
-            own_weight.addmm_(values.t(), scaled)
+    for slab, factor in zip(slabs, factors.split(1, dim=1), strict=True):
+        wide = slab.values.mul_(factor)
+        found = wide.gather(1, slab.places)
+        wide.scatter_(1, slab.places, torch.where(slab.inside, of_own, found))
+        gradient = wide.to(weight.dtype)
+        grad_features += gradient @ weight[slab.classes]
+        count = len(grad_weight) - slab.classes.start  # without what fills up
+        grad_bias[slab.classes] += wide[:, :count].sum(dim=0)
+        gradient, own = gradient[:, :count].t(), grad_weight[slab.classes]
+        if own.dtype == gradient.dtype:
+            own.addmm_(gradient, features)
         else:
-            own_weight += values.t() @ scaled
-        own_bias += (factor.t().to(values.dtype) @ values)[0]
+            own += gradient @ features
     return grad_features

@@ -1,15 +1,16 @@
 """What benches of several paths share: a process for each, and this machine's product rate."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Benches put the repository's root on the path before they import this.
 import torch
@@ -19,6 +20,7 @@ from modules.packed_linear import PackedLinear, can_be_packed
 from progress import Progress, RunLog
 from whole_file import write_text
 
+T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Rows and columns of the product that gives this machine's rate, and how many are timed together:
 # on a GPU, starting one and waiting for it would be a good part of its time.
@@ -65,8 +67,6 @@ def wait_for(device: str) -> None:
 
 def serve(work: Callable[[], dict[str, Any]]) -> None:
     """A path's process: a round for each line on standard input, its figures on standard output."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the bench's to answer, which gets them too
-        signal.signal(number, signal.SIG_IGN)
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
         print(json.dumps(work()), flush=True)
@@ -94,19 +94,33 @@ class BenchProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # signals are the bench's to answer
         )
         self._answer()
 
     def round(self) -> dict[str, Any]:
         """Let it do a round; its figures."""
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write("go\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it ended, as the answer tells
         return self._answer()
 
-    def close(self) -> None:
-        """End the process, whatever it is at."""
-        self._process.kill()
-        self._process.communicate()
+    def close(self, at_once: bool = False) -> None:
+        """End the process.
+
+        Args:
+            at_once: with all that it has started, whatever it is at; else when its round is done.
+
+        """
+        if at_once:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
 
     def _answer(self) -> Any:
         line = self._process.stdout.readline()
@@ -119,7 +133,7 @@ class BenchProcess:
 def take_turns(
     processes: Sequence[BenchProcess], rounds: int, name: str, warm_up: bool = False
 ) -> tuple[list[list[dict[str, Any]]], bool]:
-    """Let processes do their rounds in turn, and end them; SIGINT and SIGTERM end it early.
+    """Let processes do their rounds in turn, and end them; an interrupt ends it early.
 
     Args:
         processes: one for each path.
@@ -133,32 +147,54 @@ def take_turns(
     """
     found: list[list[dict[str, Any]]] = []
     progress = Progress((rounds + warm_up) * len(processes), name, RunLog(), unit="rounds")
-    stopped = False
+    done = False
     try:
-        with _interrupted_by(signal.SIGTERM):
-            for _ in range(rounds + warm_up):
-                answers = []
-                for process in processes:
-                    answers.append(process.round())
-                    progress.update(1)
-                found.append(answers)
+        for _ in range(rounds + warm_up):
+            answers = []
+            for process in processes:
+                answers.append(process.round())
+                progress.update(1)
+            found.append(answers)
+        done = True
     except KeyboardInterrupt:
-        stopped = True
+        pass
     finally:
         progress.close()
         for process in processes:
-            process.close()
+            process.close(at_once=not done)
     found = found[warm_up:]
-    if stopped:
+    if not done:
         print(f"{name}: stopped; its figures are of {len(found)} rounds, not {rounds}", flush=True)
-    return [[answers[number] for answers in found] for number in range(len(processes))], stopped
+    return [[answers[number] for answers in found] for number in range(len(processes))], not done
+
+
+def until_interrupted(rows: Iterable[T]) -> tuple[list[T], bool]:
+    """What there is of some rows when they are interrupted, and whether they were."""
+    found = []
+    try:
+        for row in rows:
+            found.append(row)
+    except KeyboardInterrupt:
+        return found, True
+    return found, False
 
 
 @contextmanager
-def _interrupted_by(number: signal.Signals) -> Iterator[None]:
-    """A signal does what Ctrl-C does."""
-    before = signal.signal(number, signal.default_int_handler)
+def interrupted_once() -> Iterator[None]:
+    """SIGINT or SIGTERM interrupts what is done; any more of them are ignored.
+
+    `timeout` sends two, and figures are still to be printed after the first.
+    """
+    numbers = signal.SIGINT, signal.SIGTERM
+
+    def interrupt(number: int, frame: object) -> None:
+        for own in numbers:
+            signal.signal(own, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,7 +14,7 @@ import argparse
 import importlib.util
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -37,7 +37,15 @@ from models.hugging_face import export_hugging_face
 from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
 from reading.images import model_input
-from tools.bench_process import DTYPES, BenchProcess, matrix_rates, save_rows, take_turns
+from tools.bench_process import (
+    DTYPES,
+    BenchProcess,
+    interrupted_once,
+    matrix_rates,
+    save_rows,
+    take_turns,
+    until_interrupted,
+)
 from tools.formula_weights import fill_by_formula, let_readings_stop
 from tools.reading_rounds import jpegs
 
@@ -152,10 +160,9 @@ def summed_up(
     )
 
 
-def bench(options: argparse.Namespace, stops: bool) -> tuple[list[Row], bool]:
-    """Rows of all models, batch sizes, types and paths, and whether the bench was stopped."""
+def bench(options: argparse.Namespace, stops: bool) -> Iterator[Row]:
+    """Rows of all models, batch sizes, types and paths."""
     rates = matrix_rates(options.types, options.device)
-    rows: list[Row] = []
     theirs = all(map(importlib.util.find_spec, THEIR_PACKAGES))
     if not theirs:
         print(f"{THEIRS} left out; it needs: pip install {' '.join(THEIR_PACKAGES)}", flush=True)
@@ -172,16 +179,12 @@ def bench(options: argparse.Namespace, stops: bool) -> tuple[list[Row], bool]:
                 ]
                 title = f"{name}, {'stopping' if stops else 'never stopping'}, batch {batch}"
                 answers, stopped = take_turns(processes, options.rounds, title)
-                rows += [
-                    summed_up(
-                        (name, path, dtype, batch), own, images, weights.flops[path] / rates[dtype]
-                    )
-                    for (dtype, path), own in zip(kinds, answers, strict=True)
-                    if own
-                ]
+                for (dtype, path), rounds in zip(kinds, answers, strict=True):
+                    if rounds:
+                        share = weights.flops[path] / rates[dtype]
+                        yield summed_up((name, path, dtype, batch), rounds, images, share)
                 if stopped:
-                    return rows, True
-    return rows, False
+                    raise KeyboardInterrupt
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -253,10 +256,10 @@ def main() -> None:
     )
     parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     options = parser.parse_args()
-    found, stopped = bench(options, stops=True)
+    found, stopped = until_interrupted(bench(options, stops=True))
     rows = {"rows": found}
     if not options.stopping_only and not stopped:
-        rows["never_stopping"], _ = bench(options, stops=False)
+        rows["never_stopping"], _ = until_interrupted(bench(options, stops=False))
     for name, own in rows.items():
         if name != "rows":
             print("\nif no word ever stopped:")
@@ -267,4 +270,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with interrupted_once():
+        main()

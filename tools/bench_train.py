@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -48,10 +48,12 @@ from synthetic.words import VocabularyWords
 from tools.bench_process import (
     DTYPES,
     BenchProcess,
+    interrupted_once,
     matrix_rates,
     save_rows,
     serve,
     take_turns,
+    until_interrupted,
     wait_for,
 )
 
@@ -161,18 +163,17 @@ def plain_step(
     model.pack_products(False)
     model.fold_decoders(False)
     model.recompute(False)
-    optimization = Optimization()
-    optimizer, schedule = optimization.build(model)
+    usual = Optimization()
     trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adadelta(trained, lr=usual.lr, rho=usual.rho, eps=usual.eps)
 
     def step(images: Tensor, targets: Mapping[str, Tensor]) -> None:
         optimizer.zero_grad()
         with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
             losses = plain_losses(model, images, targets)
         sum(weights.get(name, 1.0) * loss for name, loss in losses.items()).backward()
-        nn.utils.clip_grad_norm_(trained, optimization.grad_clip)
+        nn.utils.clip_grad_norm_(trained, usual.grad_clip)
         optimizer.step()
-        schedule.step()
 
     return step
 
@@ -241,10 +242,9 @@ def work(
     serve(round_of_steps)
 
 
-def bench(options: argparse.Namespace) -> tuple[list[Row], bool]:
-    """Rows of all models, types and paths, and whether the bench was stopped."""
+def bench(options: argparse.Namespace) -> Iterator[Row]:
+    """Rows of all models, types and paths."""
     rates = matrix_rates(options.types, options.device)
-    rows = []
     for model in options.models:
         keys = [
             (model, path, dtype, options.batch) for dtype in options.types for path in options.paths
@@ -266,10 +266,9 @@ def bench(options: argparse.Namespace) -> tuple[list[Row], bool]:
             flops = (found[-1]["flops"] or uncompiled[key]) / options.batch
             share = speed * flops / rates[key[2]]
             figures = round(speed, 3), round(found[-1]["peak_mib"], 1), round(share, 3)
-            rows.append(Row(*key, *figures, round(flops / 1e9, 2)))
+            yield Row(*key, *figures, round(flops / 1e9, 2))
         if stopped:
-            return rows, True
-    return rows, False
+            raise KeyboardInterrupt
 
 
 def _arguments(key: Sequence[Any], options: argparse.Namespace, compiled: bool) -> list[Any]:
@@ -369,7 +368,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.loop is not None and options.loop < METRICS_INTERVAL:
         parser.error(f"--loop needs {METRICS_INTERVAL} steps or more, to measure anything")
-    rows, stopped = bench(options)
+    rows, stopped = until_interrupted(bench(options))
     cells = [
         [
             *(f"{r.model}, {r.path}", r.dtype, str(r.batch), f"{r.images_per_s:.2f}"),
@@ -393,4 +392,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with interrupted_once():
+        main()

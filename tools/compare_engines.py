@@ -33,7 +33,7 @@ from lmdb_file import DataError
 from markdown_table import markdown
 from preprocessing import decode_image
 from reading import Reader, open_image
-from tools.bench_process import DTYPES, BenchProcess, save_rows, serve, take_turns
+from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
 from utils import fail
 
@@ -243,4 +243,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with interrupted_once():
+        main()

@@ -31,7 +31,7 @@ from preprocessing import decode_image
 from reading import Reader, Reading
 from reading.weights import find_weights
 from text import GranularityReading
-from tools.bench_process import DTYPES, BenchProcess, save_rows, serve, take_turns
+from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
 from utils import fail
 
@@ -229,4 +229,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with interrupted_once():
+        main()

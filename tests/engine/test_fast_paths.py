@@ -79,17 +79,14 @@ def test_compilers_get_encoder_and_decoders_in_one_piece(name, monkeypatch, trai
     training_steps.assert_near(found, wanted, 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("kind", "form"),
-    [("adam", "fused"), ("adamw", "fused"), ("sgd", "fused"), ("adadelta", "foreach")],
-)
-def test_fused_optimizers_move_weights_as_loops_do(kind, form, training_steps):
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_fused_optimizers_move_weights_as_loops_do(kind, training_steps):
     moved = {}
     for plainly in (True, False):
         model = training_steps.built("mgp")
         optimizer, _ = Optimization(optimizer=kind, lr=0.01, weight_decay=0.1).build(model)
         for group in optimizer.param_groups:
-            group[form] = not plainly
+            group["fused"] = not plainly
         generator = torch.Generator().manual_seed(1)
         for _ in range(3):
             for p in model.parameters():

@@ -95,6 +95,19 @@ def test_it_equals_the_plain_one_and_takes_its_state(own):
     assert_equal(model, optimizer, other, others, tolerance)
 
 
+def test_a_large_parameter_is_moved_in_parts(monkeypatch):
+    monkeypatch.setattr(adadelta_in_parts, "PART", 1000)
+    sizes = []
+    monkeypatch.setattr(
+        adadelta_in_parts, "adadelta", lambda moved, *_, **__: sizes.append(moved[0].numel())
+    )
+    parameters = [nn.Parameter(torch.ones(50, 50)), nn.Parameter(torch.ones(3))]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    AdadeltaInParts([{"params": parameters}], lr=1.0, rho=0.9, eps=1e-6).step()
+    assert sizes == [1000, 1000, 500, 3]
+
+
 def test_it_computes_the_gradients_where_asked(own):
     kind, _ = own
     parameter = nn.Parameter(torch.ones(3))
