@@ -5,13 +5,12 @@ than the processor's caches, every one of them waits for the memory.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adadelta import adadelta
 
-from engine.own_adadelta import AVERAGES, OwnAdadelta
+from engine.own_adadelta import AVERAGES, Group, OwnAdadelta, State
 
 PART = 2**18  # numbers
 
@@ -19,13 +18,7 @@ PART = 2**18  # numbers
 class AdadeltaInParts(OwnAdadelta):
     """Equal to `torch.optim.Adadelta` without `foreach`, bit by bit."""
 
-    def _move(
-        self,
-        number: int,
-        group: dict[str, Any],
-        moved: list[Tensor],
-        states: list[dict[str, Tensor]],
-    ) -> None:
+    def _move(self, number: int, group: Group, moved: list[Tensor], states: list[State]) -> None:
         settings = {name: group[name] for name in ("lr", "rho", "eps", "weight_decay", "maximize")}
         ignored = torch.zeros(())  # counts parts, in place of steps
         for parameter, state in zip(moved, states, strict=True):

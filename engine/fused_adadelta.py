@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from engine.own_adadelta import AVERAGES, OwnAdadelta
+from engine.own_adadelta import AVERAGES, Group, OwnAdadelta, State
 
 BLOCK = 2048  # numbers that a program of the kernel moves
 
@@ -26,7 +26,7 @@ class FusedAdadelta(OwnAdadelta):
 
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, rho: float, eps: float):
+    def __init__(self, groups: Sequence[Group], lr: float, rho: float, eps: float):
         super().__init__(groups, lr=lr, rho=rho, eps=eps)
         self._programs: dict[int, _Programs] = {}
 
@@ -35,13 +35,7 @@ class FusedAdadelta(OwnAdadelta):
         super().__setstate__(state)
         self._programs = {}
 
-    def _move(
-        self,
-        number: int,
-        group: dict[str, Any],
-        moved: list[Tensor],
-        states: list[dict[str, Tensor]],
-    ) -> None:
+    def _move(self, number: int, group: Group, moved: list[Tensor], states: list[State]) -> None:
         gradients = [_laid_out_as(p, p.grad) for p in moved]
         for parameter, state in zip(moved, states, strict=True):
             state |= {name: _laid_out_as(parameter, state[name]) for name in AVERAGES}

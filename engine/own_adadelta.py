@@ -9,6 +9,9 @@ from torch.optim import Adadelta
 
 AVERAGES = ("square_avg", "acc_delta")
 
+Group = dict[str, Any]  # parameters, and settings by name
+State = dict[str, Tensor]  # of a parameter: how many steps, and the averages
+
 
 class OwnAdadelta(Adadelta):
     """Equal to `torch.optim.Adadelta`; each takes the other's state.
@@ -19,7 +22,7 @@ class OwnAdadelta(Adadelta):
 
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, rho: float, eps: float):
+    def __init__(self, groups: Sequence[Group], lr: float, rho: float, eps: float):
         super().__init__(groups, lr=lr, rho=rho, eps=eps)
 
     @torch.no_grad()
@@ -42,13 +45,7 @@ class OwnAdadelta(Adadelta):
                 torch._foreach_add_([s["step"] for s in states], torch.ones(()), alpha=1)
         return loss
 
-    def _move(
-        self,
-        number: int,
-        group: dict[str, Any],
-        moved: list[Tensor],
-        states: list[dict[str, Tensor]],
-    ) -> None:
+    def _move(self, number: int, group: Group, moved: list[Tensor], states: list[State]) -> None:
         """Move a group's parameters that have a gradient, and their averages.
 
         Args:
@@ -60,7 +57,7 @@ class OwnAdadelta(Adadelta):
         """
         raise NotImplementedError
 
-    def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
+    def _begin(self, parameter: Tensor) -> State:
         """A parameter's first state, as PyTorch's Adadelta has and saves it."""
         self.state[parameter] = {"step": torch.zeros((), dtype=torch.get_default_dtype())}
         self.state[parameter] |= {name: torch.zeros_like(parameter) for name in AVERAGES}

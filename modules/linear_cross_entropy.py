@@ -118,9 +118,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     factors /= divisor
                     # The softmax less 1, which the other classes know best.
                     of_own = smoothing - others / divisor
-                    grad_features[start : start + chunk] = _add_gradients(
+                    found = _add_gradients(
                         slabs, factors, of_own, part, cast_weight, grad_weight, grad_bias
                     )
+                    # The targets' share is the largest, and rounded once so.
+                    found.addcmul_(of_own, weight[wanted[:, 0]].to(wide))
+                    grad_features[start : start + chunk] = found
             if smoothing:
                 summed, mean_weight = features.sum(0, dtype=wide), weight.mean(0, dtype=wide)
                 mean_logits = summed @ mean_weight + len(targets) * bias.mean(dtype=wide)
@@ -181,7 +184,7 @@ def _add_gradients(
     grad_weight: Tensor,
     grad_bias: Tensor,
 ) -> Tensor:
-    """Add those of the head, and return those of the features [P, D].
+    """Add those of the head; return the features' [P, D] without the targets' share.
 
     Args:
         slabs: exponentials, which are used up.
@@ -194,16 +197,15 @@ def _add_gradients(
     """
     grad_features = torch.zeros(features.shape, dtype=factors.dtype, device=features.device)
     for slab, factor in zip(slabs, factors.split(1, dim=1), strict=True):
-        wide = slab.values.mul_(factor)
-        found = wide.gather(1, slab.places)
-        wide.scatter_(1, slab.places, torch.where(slab.inside, of_own, found))
-        gradient = wide.to(weight.dtype)
-        grad_features += gradient @ weight[slab.classes]
+        softmax = slab.values.mul_(factor)
+        grad_features += softmax.to(weight.dtype) @ weight[slab.classes]
+        own = torch.where(slab.inside, of_own, softmax.gather(1, slab.places))
+        softmax.scatter_(1, slab.places, own)
         count = len(grad_weight) - slab.classes.start  # without what fills up
-        grad_bias[slab.classes] += wide[:, :count].sum(dim=0)
-        gradient, own = gradient[:, :count].t(), grad_weight[slab.classes]
-        if own.dtype == gradient.dtype:
-            own.addmm_(gradient, features)
+        grad_bias[slab.classes] += softmax[:, :count].sum(dim=0)
+        gradient, moved = softmax[:, :count].t().to(weight.dtype), grad_weight[slab.classes]
+        if moved.dtype == gradient.dtype:
+            moved.addmm_(gradient, features)
         else:
-            own += gradient @ features
+            moved += gradient @ features
     return grad_features
