@@ -116,12 +116,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 total += (highest - own + divisor.log() + smoothing * own).sum()
                 if learned:
                     factors /= divisor
-                    # The softmax less 1, which the other classes know best.
+                    # The softmax less 1, from the others' sum: exact even if next to nothing.
                     of_own = smoothing - others / divisor
                     found = _add_gradients(
                         slabs, factors, of_own, part, cast_weight, grad_weight, grad_bias
                     )
-                    # The targets' share is the largest, and rounded once so.
+                    # The targets' share, which is the largest, is not rounded in a product.
                     found.addcmul_(of_own, weight[wanted[:, 0]].to(wide))
                     grad_features[start : start + chunk] = found
             if smoothing:
