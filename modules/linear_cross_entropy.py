@@ -101,7 +101,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             cast_bias = _filled_up(bias.to(dtype), -math.inf)
             total = torch.zeros((), dtype=wide, device=features.device)
             if learned:
-                gradients = [torch.zeros_like(values) for values in (features, weight, bias)]
+                # The first positions fill them, where there are any.
+                new = torch.empty_like if len(targets) else torch.zeros_like
+                gradients = [new(values) for values in (features, weight, bias)]
                 grad_features, grad_weight, grad_bias = gradients
             for start in range(0, len(targets), chunk):
                 part = cast_features[start : start + chunk]
@@ -118,8 +120,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     factors /= divisor
                     # The softmax less 1, from the others' sum: exact even if next to nothing.
                     of_own = smoothing - others / divisor
-                    found = _add_gradients(
-                        slabs, factors, of_own, part, cast_weight, grad_weight, grad_bias
+                    moved = grad_weight, grad_bias
+                    found = _find_gradients(
+                        slabs, factors, of_own, part, cast_weight, moved, adds=start > 0
                     )
                     # The targets' share, which is the largest, is not rounded in a product.
                     found.addcmul_(of_own, weight[wanted[:, 0]].to(wide))
@@ -175,16 +178,16 @@ def _exponentials(
     return slabs, own
 
 
-def _add_gradients(
+def _find_gradients(
     slabs: Sequence[_Exponentials],
     factors: Tensor,
     of_own: Tensor,
     features: Tensor,
     weight: Tensor,
-    grad_weight: Tensor,
-    grad_bias: Tensor,
+    head: tuple[Tensor, Tensor],
+    adds: bool,
 ) -> Tensor:
-    """Add those of the head; return the features' [P, D] without the targets' share.
+    """Fill in those of the head; return the features' [P, D] without the targets' share.
 
     Args:
         slabs: exponentials, which are used up.
@@ -192,9 +195,11 @@ def _add_gradients(
         of_own: gradients of the targets' logits, [P, 1].
         features: [P, D].
         weight: of the head, in the products' type.
-        grad_weight, grad_bias: are added to.
+        head: gradients of its weight and bias.
+        adds: to what they hold; it is overwritten otherwise.
 
     """
+    grad_weight, grad_bias = head
     grad_features = torch.zeros(features.shape, dtype=factors.dtype, device=features.device)
     for slab, factor in zip(slabs, factors.split(1, dim=1), strict=True):
         softmax = slab.values.mul_(factor)
@@ -202,10 +207,19 @@ def _add_gradients(
         own = torch.where(slab.inside, of_own, softmax.gather(1, slab.places))
         softmax.scatter_(1, slab.places, own)
         count = len(grad_weight) - slab.classes.start  # without what fills up
-        grad_bias[slab.classes] += softmax[:, :count].sum(dim=0)
-        gradient, moved = softmax[:, :count].t().to(weight.dtype), grad_weight[slab.classes]
+        gradient = softmax[:, :count].t()
+        _put(grad_bias[slab.classes], gradient.sum(dim=1), adds)
+        gradient, moved = gradient.to(weight.dtype), grad_weight[slab.classes]
         if moved.dtype == gradient.dtype:
-            moved.addmm_(gradient, features)
+            moved.addmm_(gradient, features, beta=int(adds))
         else:
-            moved += gradient @ features
+            _put(moved, gradient @ features, adds)
     return grad_features
+
+
+def _put(place: Tensor, values: Tensor, adds: bool) -> None:
+    """Values into a place of the same shape, or onto what is there."""
+    if adds:
+        place += values
+    else:
+        place.copy_(values)
