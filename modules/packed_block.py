@@ -3,25 +3,39 @@
 from torch import Tensor, nn
 
 from modules.packed_linear import PackedLinear, can_be_packed
-from modules.transformer_block import FeedForward, TransformerBlock
+from modules.transformer_block import TransformerBlock
 
 
-class PackedFeedForward(nn.Module):
-    """A `FeedForward` of packed layers."""
+class PackedBlock(nn.Module):
+    """A `TransformerBlock` of packed layers; it doesn't learn.
 
-    def __init__(self, mlp: FeedForward):
+    Args:
+        block: whose weights `can_be_packed`; its attention and norms are taken over.
+
+    """
+
+    def __init__(self, block: TransformerBlock):
         super().__init__()
-        self.fc1, self.fc2 = PackedLinear(mlp.fc1, gelu=True), PackedLinear(mlp.fc2)
+        self.norm1, self.norm2, self.attn = block.norm1, block.norm2, block.attn
+        self.attn.qkv, self.attn.proj = PackedLinear(self.attn.qkv), PackedLinear(self.attn.proj)
+        self.fc1, self.fc2 = PackedLinear(block.mlp.fc1, gelu=True), PackedLinear(block.mlp.fc2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] -> [B, N, D]."""
-        return self.fc2(self.fc1(tokens))
+        mixed, _ = self.attn.mix(self.attn.qkv(self.norm1(tokens)))
+        return self._feed_forward(self.attn.proj(mixed, tokens))
+
+    def with_attention(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The block's output [B, N, D], and its attention as the mean of the heads [B, N, N]."""
+        mixed, mean = self.attn.mix(self.attn.qkv(self.norm1(tokens)), averaged=True)
+        return self._feed_forward(self.attn.proj(mixed, tokens)), mean
+
+    def _feed_forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(self.fc1(self.norm2(tokens)), tokens)
 
 
-def pack_blocks(model: nn.Module) -> None:
-    """Pack the linear layers of a model's transformer blocks, where that can be done."""
-    for block in model.modules():
-        if isinstance(block, TransformerBlock) and can_be_packed(block.attn.qkv.weight):
-            block.attn.qkv = PackedLinear(block.attn.qkv)
-            block.attn.proj = PackedLinear(block.attn.proj)
-            block.mlp = PackedFeedForward(block.mlp)
+def pack_blocks(blocks: nn.ModuleList) -> None:
+    """Put packed blocks in the place of those that can be."""
+    for number, block in enumerate(blocks):
+        if can_be_packed(block.attn.qkv.weight):
+            blocks[number] = PackedBlock(block)

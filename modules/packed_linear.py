@@ -67,9 +67,18 @@ class PackedLinear(nn.Module):
         weight = torch.from_numpy(array).view(dtype)
         super().__setstate__(state | {"_packed": torch.ops.mkldnn._reorder_linear_weight(weight)})
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Values [..., in] -> [..., out]."""
-        found = torch.ops.mkldnn._linear_pointwise(values, self._packed, self.bias, *self._in_pass)
+    def forward(self, values: Tensor, base: Tensor | None = None) -> Tensor:
+        """Values [..., in] -> [..., out].
+
+        Args:
+            values: inputs.
+            base: [..., out] that the results are added to; not for a layer with GELU.
+
+        """
+        product = torch.ops.mkldnn._linear_pointwise
+        if base is not None:
+            return product.binary(values, base, self._packed, self.bias, "add")
+        found = product(values, self._packed, self.bias, *self._in_pass)
         return torch.ops.aten.gelu_(found) if self._gelu_after else found
 
 

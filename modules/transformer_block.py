@@ -37,13 +37,16 @@ class Attention(nn.Module):
     def mix(
         self, qkv: Tensor, keeps: bool = True, averaged: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """What `qkv` gives, [B, N, 3 D] -> [B, N, D], and the weights' mean over the heads.
+        """What `qkv` gives, [B, N, 3 D] -> what `proj` takes, and the weights' mean over the heads.
 
         Args:
             qkv: of the tokens.
             keeps: the weights for the backward pass; the fused kernel never does.
             averaged: give the mean [B, N, N], whose rows sum to 1, and not None; not by the fused
                 kernel, which has no weights to show.
+
+        Returns:
+            [B, N, D], and the mean or None.
 
         """
         split = self.split_heads(qkv)
@@ -59,11 +62,11 @@ class Attention(nn.Module):
             weights = ((query * self.scale) @ key.transpose(-2, -1)).softmax(dim=-1)
             mixed = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
             mean = weights.mean(dim=1) if averaged else None
-        return self.proj(mixed), mean
+        return mixed, mean
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, N, D] -> [B, N, D]."""
-        return self.mix(self.qkv(tokens))[0]
+        return self.proj(self.mix(self.qkv(tokens))[0])
 
 
 class FeedForward(nn.Module):
@@ -129,13 +132,13 @@ class TransformerBlock(nn.Module):
         """The block's output [B, N, D], and its attention as the mean of the heads [B, N, N]."""
         keeps = not (self.recomputes and torch.is_grad_enabled())
         mixed, mean = self.attn.mix(self.attn.qkv(self.norm1(tokens)), keeps, averaged=True)
-        return self._feed_forward(tokens + self.drop_path1(mixed)), mean
+        return self._feed_forward(tokens + self.drop_path1(self.attn.proj(mixed))), mean
 
     def _feed_forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.drop_path2(self.mlp(self.norm2(tokens)))
 
     def _keeping_less(self, tokens: Tensor) -> Tensor:
         mixed, _ = self.attn.mix(norm_linear(self.norm1, self.attn.qkv, tokens), keeps=False)
-        tokens = tokens + self.drop_path1(mixed)
+        tokens = tokens + self.drop_path1(self.attn.proj(mixed))
         hidden = norm_linear(self.norm2, self.mlp.fc1, tokens)
         return tokens + self.drop_path2(gelu_linear(self.mlp.fc2, hidden))

@@ -9,9 +9,9 @@ from models import create_model
 from models.reading_path import reading_path
 from modules import greedy, packed_linear
 from modules.greedy import read_until_stop
-from modules.packed_block import PackedFeedForward
+from modules.packed_block import PackedBlock, pack_blocks
 from modules.packed_linear import AT_ONCE, Linear, PackedClasses, PackedLinear, can_be_packed
-from modules.transformer_block import FeedForward
+from modules.transformer_block import TransformerBlock
 
 needs_packing = pytest.mark.skipif(
     not can_be_packed(torch.zeros(1)), reason="no packed products on this processor"
@@ -28,6 +28,11 @@ def test_a_packed_layer_equals_the_plain_one(monkeypatch, shape, gelu_fits):
     with torch.inference_mode():
         plain = linear(values)
         torch.testing.assert_close(PackedLinear(linear)(values), plain, rtol=1e-5, atol=1e-5)
+        base = torch.randn_like(plain)
+        before = base.clone()
+        added = PackedLinear(linear)(values, base)
+        torch.testing.assert_close(added, before + plain, rtol=1e-5, atol=1e-5)
+        assert torch.equal(base, before)
         active = PackedLinear(linear, gelu=True)(values)
         torch.testing.assert_close(active, F.gelu(plain), rtol=1e-5, atol=1e-5)
 
@@ -66,17 +71,35 @@ def test_classes_packed_in_parts_are_read_as_the_layer(monkeypatch, logits):
 @needs_packing
 def test_in_bf16_it_rounds_no_more_than_the_plain_one():
     torch.manual_seed(0)
-    mlp = FeedForward(64)
-    values = torch.randn(200, 64)
+    block = TransformerBlock(64, 2)
+    values = torch.randn(4, 50, 64)
     with torch.inference_mode():
-        exact = mlp(values)
-        cast = FeedForward(64).bfloat16()
-        cast.load_state_dict(mlp.state_dict())
-        if not can_be_packed(cast.fc1.weight):
+        exact = block(values)
+        cast = TransformerBlock(64, 2).bfloat16()
+        cast.load_state_dict(block.state_dict())
+        if not can_be_packed(cast.mlp.fc1.weight):
             pytest.skip("no bf16 on this processor")
         plain = (cast(values.bfloat16()).float() - exact).norm()
-        packed = (PackedFeedForward(cast)(values.bfloat16()).float() - exact).norm()
+        packed = (PackedBlock(cast)(values.bfloat16()).float() - exact).norm()
     assert packed < 1.1 * plain
+
+
+@needs_packing
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_packed_block_equals_the_plain_one(fused):
+    torch.manual_seed(0)
+    blocks = nn.ModuleList([TransformerBlock(48, 3), TransformerBlock(48, 3).double()])
+    double = blocks[1]
+    blocks[0].attn.fused = fused
+    tokens = torch.randn(3, 7, 48)
+    with torch.inference_mode():
+        plain, (marked, attention) = blocks[0](tokens), blocks[0].with_attention(tokens)
+        pack_blocks(blocks)
+        assert isinstance(blocks[0], PackedBlock) and blocks[1] is double
+        torch.testing.assert_close(blocks[0](tokens), plain, rtol=1e-5, atol=1e-5)
+        found, own = blocks[0].with_attention(tokens)
+    torch.testing.assert_close(found, marked, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(own, attention)
 
 
 @needs_packing

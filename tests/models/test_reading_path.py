@@ -12,6 +12,7 @@ from models import create_model
 from models.outputs import Outputs
 from models.reading_path import ReadingPath, reading_path
 from modules.folding import FoldedMap
+from modules.transformer_block import Attention
 
 MGP = "mgp_str_tiny_patch4_3_32_128"
 CHANGES = [
@@ -169,6 +170,21 @@ def test_fused_attention_counts_as_many_operations_as_products():
     # In its backward pass the fused kernel makes the weights once more: one product in five.
     (plain, trained), (fused, fused_trained) = counted
     assert fused == plain and trained < fused_trained < 1.1 * trained
+
+
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize("name", ["acds_str_tiny", MGP])
+def test_with_or_without_matrix_units_it_rounds_as_little_as_the_plain_one(name, amx, monkeypatch):
+    monkeypatch.setattr("models.reading_path.has_amx", lambda: amx)
+    model = trained_like(name, **MODELS[name])
+    images = torch.rand(4, 3, 32, 128)
+    path = reading_path(model, dict.fromkeys(model.config.granularities, -1), torch.bfloat16)
+    fused = {module.fused for module in path.modules() if isinstance(module, Attention)}
+    assert fused == {amx}
+    with torch.inference_mode():
+        exact = model.encode(images).tokens
+        plain = copy.deepcopy(model).bfloat16().encode(images.bfloat16()).tokens
+        assert (path.tokens(images) - exact).norm() < 1.1 * (plain - exact).norm()
 
 
 def test_norms_are_folded_and_the_whole_map_is_drawn_on_request_only(monkeypatch):
