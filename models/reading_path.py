@@ -191,15 +191,14 @@ def leave_file(path: nn.Module) -> None:
 
 def choose_attention(model: TokenTransformer, compiled: bool) -> None:
     """The fused kernel; on CPUs without AMX, products take half of its time in bf16."""
-    weight = model.pos_embed
-    products = not weight.is_cuda and weight.dtype == torch.bfloat16 and not has_amx()
-    model.fuse_attention(not products)
+    products = not model.pos_embed.is_cuda and model.pos_embed.dtype == torch.bfloat16
+    model.fuse_attention(not products or has_amx())
     # By hand it asks what came out, which no compiler can know.
     model.attend_by_hand(products and not compiled)
 
 
 def has_amx() -> bool:
-    """Whether this processor has units for products of matrices."""
+    """Whether this processor has units for products of matrices in bf16."""
     if hasattr(torch.cpu, "get_capabilities"):  # not in PyTorch 2.6
         return torch.cpu.get_capabilities().get("amx_bf16", False)
     return torch.cpu._is_amx_tile_supported()

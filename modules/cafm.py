@@ -8,6 +8,7 @@ attention, it re-weights the tokens; a gate then merges what comes out with the 
 import torch
 from torch import Tensor, nn
 
+from modules.packed_block import PackedBlock
 from modules.transformer_block import TransformerBlock
 
 
@@ -61,7 +62,7 @@ class GuidedStream:
         self._guide(attention)
         self.tokens = self._norm(self._reweight(tokens))
 
-    def step(self, block: TransformerBlock) -> None:
+    def step(self, block: TransformerBlock | PackedBlock) -> None:
         """Through a block that the main stream has passed already."""
         tokens, attention = block.with_attention(self.tokens)
         self._guide(attention)

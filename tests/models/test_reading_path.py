@@ -10,7 +10,7 @@ from torch import nn
 from engine.flops import count_flops, flop_counter
 from models import create_model
 from models.outputs import Outputs
-from models.reading_path import ReadingPath, reading_path
+from models.reading_path import ReadingPath, has_amx, reading_path
 from modules.folding import FoldedMap
 from modules.transformer_block import Attention
 
@@ -170,6 +170,16 @@ def test_fused_attention_counts_as_many_operations_as_products():
     # In its backward pass the fused kernel makes the weights once more: one product in five.
     (plain, trained), (fused, fused_trained) = counted
     assert fused == plain and trained < fused_trained < 1.1 * trained
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_matrix_units_are_known_to_every_torch(amx, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert has_amx() == amx
+    known = {"amx_bf16": amx} if amx else {}  # other processors' have other names
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert has_amx() == amx
 
 
 @pytest.mark.parametrize("amx", [True, False])
