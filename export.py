@@ -3,6 +3,7 @@
 python3 export.py --model_dir best_accuracy.pth --onnx reader.onnx --safetensors reader.safetensors
 """
 
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -62,6 +63,8 @@ def export(options: Namespace) -> None:
         raise OptionError("Two forms, or a form and the checkpoint, have the same place.")
     model = load_model(weights, options.imgH, options.imgW, options.PAD)
     check_against_checkpoint(options, model.config)
+    for name in targets:
+        FORMS[name].check(model.config)
     source = options.images or SAMPLES
     images = find_images(source)
     plain = Reader(model, "cpu", options.batch_size, fast=False)
@@ -102,6 +105,9 @@ def main() -> None:
         raise SystemExit(1) from None
     except (ValueError, OSError) as error:  # ValueError: of weights, options, images or a form
         fail(error)
+    except KeyboardInterrupt:
+        print("interrupted: the form under way was not written", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 if __name__ == "__main__":

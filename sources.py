@@ -169,7 +169,8 @@ class Selection:
         if len(self.names) != len(shares):
             raise DataError(
                 f"--batch_ratio {self.batch_ratio} has {len(shares)} shares for the "
-                f"{len(self.names)} parts of --select_data {self.select_data}; give one for each."
+                f"{len(self.names)} parts of --select_data {self.select_data}; give one for each "
+                "(dashes separate folders, so that none can have one in its name)."
             )
         try:
             ratios = [float(share) for share in shares]

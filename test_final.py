@@ -3,6 +3,8 @@
 python3 test_final.py --eval_data data/evaluation --benchmark_all_eval --model_dir best_accuracy.pth
 """
 
+import signal
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -81,6 +83,9 @@ def main() -> None:
                     log(f"written: {file}")
     except PLAIN_ERRORS as error:
         fail(error, leave)
+    except KeyboardInterrupt:
+        print("interrupted: no scores were written", file=sys.stderr)
+        leave(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

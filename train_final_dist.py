@@ -51,6 +51,7 @@ from models.adapt import load_adapted
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
 from models.pretrained import PretrainedWeightsError
 from progress import RunLog
+from reading.weights import find_weights
 from sampling import MixingSampler
 from sources import (
     SYNTHETIC,
@@ -88,7 +89,8 @@ def train(options: Namespace, process: Process) -> None:
         need_wandb()  # before the data are opened, and in a dry run, too
     start = None
     if options.saved_model:
-        start = load_checkpoint(options.saved_model, options.imgH, options.imgW, options.PAD)
+        weights = find_weights(options.saved_model)
+        start = load_checkpoint(weights, options.imgH, options.imgW, options.PAD)
     config = training_config(options, start.config if start else None)
     plan = training_plan(options, config)
     augmentation = augmentation_settings(options)
@@ -441,7 +443,10 @@ def main() -> None:
     except PLAIN_ERRORS as error:
         fail(error, leave)
     except KeyboardInterrupt:
-        print("interrupted; --resume auto goes on from the last state saved", file=sys.stderr)
+        kept = (
+            "" if options.dry_run else "; --resume auto goes on from the last state saved, if any"
+        )
+        print(f"interrupted{kept}", file=sys.stderr)
         leave(128 + signal.SIGINT)
 
 

@@ -49,7 +49,8 @@ class _Parser(argparse.ArgumentParser):
             description=description,
             formatter_class=argparse.HelpFormatter,
             allow_abbrev=False,
-            epilog="@FILE stands for the options in a text file; # begins a remark.",
+            epilog="@FILE, a path from the current folder, stands for the options in that text "
+            "file; # begins a remark.",
         )
         self.script = script
 
@@ -68,7 +69,8 @@ class _Parser(argparse.ArgumentParser):
             if file in within:
                 self.error(f"the file of @{file} names itself, directly or by way of others.")
             if Path(file).suffix in (".json", ".yaml", ".yml"):
-                self.error(f"@{file} must hold options as on the command line, not as {file}.")
+                form = "JSON" if file.endswith(".json") else "YAML"
+                self.error(f"@{file} must hold options as on the command line, not {form}.")
             try:
                 # Notepad begins a file with a mark.
                 lines = Path(file).read_text(encoding="utf-8-sig").splitlines()

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from models.hugging_face import PROCESSOR_FILES, export_hugging_face
+from models.config import ModelConfig
+from models.hugging_face import PROCESSOR_FILES, check_hugging_face, export_hugging_face
 from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
 from reading import Reading
@@ -29,6 +30,7 @@ class Form:
         name: for people.
         suffix: of its file; none for a folder.
         write: writes a model there.
+        check: raises a ValueError for a configuration that it has no place for.
         tolerance: of a confidence.
         fusion: compares what the form itself fuses, where it does, with readings of images.
         owned: names in its folder that hold nothing else's.
@@ -38,6 +40,7 @@ class Form:
     name: str
     suffix: str
     write: Callable[[nn.Module, Path], None]
+    check: Callable[[ModelConfig], None] = lambda config: None
     tolerance: float = TOLERANCE
     fusion: "Callable[[Path, Sequence[Reading]], Agreement] | None" = None
     owned: Sequence[str] = ()
@@ -135,7 +138,13 @@ def compare_graph_fusion(path: Path, expected: Sequence[Reading]) -> Agreement:
 # By the option of export.py.
 FORMS = {
     "onnx": Form("ONNX", ".onnx", export_onnx, fusion=compare_graph_fusion),
-    "hugging_face": Form("Hugging Face folder", "", export_hugging_face, owned=PROCESSOR_FILES),
+    "hugging_face": Form(
+        "Hugging Face folder",
+        "",
+        export_hugging_face,
+        check_hugging_face,
+        owned=PROCESSOR_FILES,
+    ),
     "safetensors": Form(
         "safetensors", ".safetensors", lambda model, path: save_safetensors(path, model)
     ),
@@ -143,6 +152,6 @@ FORMS = {
         "safetensors in half precision",
         ".safetensors",
         lambda model, path: save_safetensors(path, model, half=True),
-        HALF_TOLERANCE,
+        tolerance=HALF_TOLERANCE,
     ),
 }

@@ -151,7 +151,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_first_weights(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("first weights, and what is trained of them")
-    group.add_argument("--saved_model", help="checkpoint to start from (default: none)")
+    group.add_argument(
+        "--saved_model",
+        help="checkpoint to start from, or name of shipped weights (default: none)",
+    )
     group.add_argument(
         "--pretrained",
         action="store_true",

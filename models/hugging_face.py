@@ -90,17 +90,13 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     return config, state
 
 
-def export_hugging_face(model: nn.Module, folder: Path) -> None:
-    """Write a folder that transformers' own class loads and computes the same logits with.
-
-    Its processor's files are there, too, but for models whose input that can't make: padded or grey
-    images.
+def check_hugging_face(config: ModelConfig) -> None:
+    """Whether transformers knows such models.
 
     Raises:
-        ValueError: a model that transformers has no class for.
+        ValueError: it has no class, or no vocabulary, for them.
 
     """
-    config: ModelConfig = model.config
     if config.family != "mgp-str" or config.stem != "patch" or len(config.granularities) != 3:
         raise ValueError(
             f"transformers has no class for {config.name}; it knows MGP-STR with a patch "
@@ -111,6 +107,20 @@ def export_hugging_face(model: nn.Module, folder: Path) -> None:
             "A folder of transformers has no place for a vocabulary of one's own; its processor "
             "reads with GPT-2's and BERT's."
         )
+
+
+def export_hugging_face(model: nn.Module, folder: Path) -> None:
+    """Write a folder that transformers' own class loads and computes the same logits with.
+
+    Its processor's files are there, too, but for models whose input that can't make: padded or grey
+    images.
+
+    Raises:
+        ValueError: a model that transformers does not know.
+
+    """
+    config: ModelConfig = model.config
+    check_hugging_face(config)
     folder.mkdir(parents=True, exist_ok=True)
     theirs = {
         "architectures": [ARCHITECTURE],

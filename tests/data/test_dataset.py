@@ -180,7 +180,7 @@ def test_records_that_are_drawn_from_twice_are_told(data_tree, capsys):
 @pytest.mark.parametrize(
     ("select", "ratio", "message"),
     [
-        ("MJ-ST", "1", "1 shares for the 2 parts"),
+        ("MJ-ST", "1", "1 shares for the 2 parts .* give one for each .dashes separate folders"),
         ("MJ", "half", "numbers above 0"),
         ("MJ", "0", "numbers above 0"),
         ("MJ-ST", "nan-1", "numbers above 0"),

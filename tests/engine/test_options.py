@@ -89,10 +89,11 @@ def test_an_unknown_option_goes_before_a_missing_one(capsys):
     assert "required: --valid_data" in capsys.readouterr().err
 
 
-def test_a_file_of_options_is_no_yaml(capsys):
+@pytest.mark.parametrize(("suffix", "form"), [("yaml", "YAML"), ("yml", "YAML"), ("json", "JSON")])
+def test_a_file_of_options_is_no_yaml(suffix, form, capsys):
     with pytest.raises(SystemExit):
-        get_args("train_final_dist", ["@options.yaml"])
-    assert "must hold options as on the command line" in capsys.readouterr().err
+        get_args("train_final_dist", [f"@options.{suffix}"])
+    assert f"must hold options as on the command line, not {form}." in capsys.readouterr().err
 
 
 def test_one_dash_too_few_is_guessed(capsys):

@@ -52,6 +52,19 @@ def quick_onnx(onnx_file, monkeypatch):
 
 
 @LIGHT
+def test_an_interruption_is_a_sentence(call, checkpoint, tmp_path, monkeypatch, capsys):
+    def interrupted(_, place):
+        place.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(FORMS, "onnx", replace(FORMS["onnx"], write=interrupted))
+    target = tmp_path / "new" / "m.onnx"
+    assert call(export, "--model_dir", checkpoint, "--onnx", target) == 130
+    assert capsys.readouterr().err == "interrupted: the form under way was not written\n"
+    assert not list(target.parent.iterdir())
+
+
+@LIGHT
 def test_every_form_is_checked_and_written(call, checkpoint, quick_onnx, tmp_path, capsys):
     place = tmp_path / "new"
     status = call(
@@ -105,6 +118,7 @@ def test_demo_reads_an_exported_file_as_the_checkpoint(
         ((), "Nothing to export to; give --onnx, --hugging_face, --safetensors"),
         (("--onnx", "light.bin"), "its name must end with .onnx"),
         (("--hugging_face", "folder"), "transformers has no class for acds_str_tiny"),
+        (("--onnx", "a.onnx", "--hugging_face", "folder"), "transformers has no class"),
         (("--safetensors", "a.safetensors", "--images", "nowhere"), "no images at nowhere"),
         (("--safetensors", "a.safetensors", "--imgW", "64"), "--imgW asks for 64"),
         (("--safetensors", "file/a.safetensors"), "file"),

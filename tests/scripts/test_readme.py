@@ -104,7 +104,7 @@ def test_the_recipe_s_real_words_come_to_their_places(run, tmp_path, encode_imag
     (block,) = re.findall(r"```sh\n(mkdir.*?)```", recipe, flags=re.DOTALL)
     run(f"set -e; cd {tmp_path}\n{block}")
     small = "--num_iter 1 --warmup 0 --valInterval 1 --batch_size 4 --workers 0"
-    start = f"--saved_model {ROOT}/assets/weights/acds_char_str_light.safetensors"
+    start = "--saved_model acds_char_str_light"
     second = f"python3 train_final_dist.py @{RECIPE}/2_real_words.txt {small} {start}"
     shown = run(f"cd {tmp_path}; {second}").stdout
     assert "training data/training/real/iiit5k" in shown and "done: best accuracy" in shown
