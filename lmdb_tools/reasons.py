@@ -54,6 +54,11 @@ ODD_KEYS = warning(
 NO_IMAGE = error("record has no image", LEFT_OUT)
 EMPTY_IMAGE = error("image is empty", LEFT_OUT)
 UNREADABLE_IMAGE = error("image can't be decoded", LEFT_OUT)
+TINY_IMAGE = warning(
+    "image has less than a pixel a character, or a side of less than 4",
+    "Nobody can read it, and training learns from it all the same: look at such records, and mend "
+    "them at their source.",
+)
 NO_LABEL = error("record has no label", LEFT_OUT)
 NO_UTF8 = error(
     "label is not UTF-8",

@@ -12,6 +12,7 @@ from lmdb_tools.reasons import (
     FOREIGN_CHARACTERS,
     NO_RECORD,
     NOTHING_LEFT,
+    TINY_IMAGE,
     TOO_LONG,
     UNREADABLE_IMAGE,
     Reason,
@@ -23,6 +24,7 @@ from preprocessing import UnreadableImageError, decode_image
 from text import Charset
 
 UNUSABLE, WITHOUT_BOXES = 1, 2  # bits of what is to be done with a record
+SMALLEST_SIDE = 4  # pixels
 TOLERANCE = 3  # pixels that a box may stick out: rounding, and crops with a margin
 
 
@@ -73,6 +75,10 @@ class RecordCheck:
             self._add(fault.reason, record, str(fault))
             return UNUSABLE, ""
         text = self._check_text(label, record)
+        if size is not None and (
+            min(size) < SMALLEST_SIDE or max(size) < min(len(label), self.rules.max_length)
+        ):
+            self._add(TINY_IMAGE, record, f"{size[0]} x {size[1]} pixels, {label[:40]!r}")
         if (record.boxes is not None or in_label is not None) and not self._check_boxes(
             record, label, in_label, size
         ):

@@ -91,7 +91,7 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 
 def check_hugging_face(config: ModelConfig) -> None:
-    """Whether transformers knows such models.
+    """Check that transformers knows such models.
 
     Raises:
         ValueError: it has no class, or no vocabulary, for them.

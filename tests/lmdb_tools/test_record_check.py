@@ -32,6 +32,21 @@ def test_images(image, reason, tmp_path, make_lmdb, words, found):
     assert found(tmp_path) == {reason: 1}
 
 
+@pytest.mark.parametrize(
+    ("size", "tiny"),
+    [((1, 1), True), ((40, 3), True), ((3, 40), True), ((5, 5), True), ((6, 4), False)],
+)
+def test_an_image_that_nobody_can_read_is_a_warning(
+    size, tiny, tmp_path, make_lmdb, encode_image, check
+):
+    make_lmdb(tmp_path / "set", [(encode_image("", size=size, form="PNG"), "pixels")])
+    tree = check(tmp_path)
+    assert tree.passed and tree.lmdbs[0].usable == 1
+    assert [reason.text.split(",")[0] for reason in tree.findings.counts] == [
+        "image has less than a pixel a character"
+    ] * tiny
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_a_truncated_image_is_found_by_decoding_alone(
     form, tmp_path, make_lmdb, words, encode_image, found
