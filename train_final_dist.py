@@ -22,10 +22,9 @@ from torch import nn
 from augmentation import Augmenter
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
-from engine.evaluation import Evaluator, protocol_line, scoring_charset
+from engine.evaluation import Evaluator, scoring_charset
 from engine.freezing import FreezeError, freeze
 from engine.learning_options import (
-    USUAL_RATES,
     augmentation_settings,
     loss_weights,
     optimization,
@@ -36,9 +35,10 @@ from engine.model_options import training_config
 from engine.option_error import OptionError
 from engine.rehearsal import rehearse
 from engine.resume_options import check_against_state, check_same_model
-from engine.run_folder import RunFolder, RunFolderError, device_line, versions
+from engine.run_folder import RunFolder, RunFolderError
 from engine.run_form import run_form
 from engine.run_state import ResumedRun, find_common_state, plain_options
+from engine.run_summary import outcome, say_scored_sets, say_setup
 from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
@@ -354,79 +354,6 @@ def write_description(
         data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
         validation={name: str(opened.report) for name, opened in validation_sets.items()},
     )
-
-
-def say_setup(
-    log: RunLog,
-    model: nn.Module,
-    plan: Plan,
-    process: Process,
-    sources: Sequence[Source | RenderedSource],
-    counts: Sequence[int],
-    asked: int,
-    scored: Charset,
-) -> None:
-    """Device, versions, precision, batches and data, at the top of the log."""
-    described = ", ".join(f"{k} {v}" for k, v in versions().items())
-    log(f"{device_line(process.device)}; {described}")
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    config = model.config
-    colour = "colour" if config.channels == 3 else "grey (--rgb for colour)"
-    log(
-        f"{parameters:,} trainable parameters; matrix products: {plan.amp}; input "
-        f"{config.image_height}x{config.image_width}, {colour}"
-    )
-    log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in plan.loss_weights.items() if w))
-    shares = ", ".join(
-        f"{s.name} {c} of {'an endless stream' if s.size is None else f'{s.size:,}'}"
-        for s, c in zip(sources, counts, strict=True)
-    )
-    batches = f", {plan.accumulate} batches a step" if plan.accumulate > 1 else ""
-    log(
-        f"{process.world_size} process(es), {sum(counts)} images each{batches}, "
-        f"{sum(counts) * process.world_size * plan.accumulate} a step ({shares})"
-    )
-    if sum(counts) != asked:
-        log(
-            f"warning: the shares of --batch_ratio make {sum(counts)} images of the {asked} of "
-            "--batch_size (each is rounded, and at least one image)"
-        )
-    optimizer, rate = plan.optimization.optimizer, plan.optimization.lr
-    if rate >= 100 * USUAL_RATES[optimizer]:
-        log(
-            f"warning: --lr {rate:g} is far too high for {optimizer}; "
-            f"{USUAL_RATES[optimizer]:g} is usual"
-        )
-    charset = Charset(config.characters)
-    log(f"charset {charset.name}: {charset.characters}")
-    log(protocol_line(charset, scored))
-    for source in sources:
-        for path, report in source.describe().items():
-            log(f"training {path}: {report}")
-
-
-def say_scored_sets(
-    log: RunLog, sources: Sequence[Source | RenderedSource], **sets_by_kind: Mapping[str, LmdbSet]
-) -> None:
-    """What is compared, and which of it is no test, as it is trained on."""
-    trained = {Path(path).resolve() for source in sources for path in source.describe()}
-    for kind, sets in sets_by_kind.items():
-        for name, lmdb_set in sets.items():
-            log(f"{kind} {name}: {lmdb_set.report}")
-            if lmdb_set.path.resolve() in trained:
-                log(
-                    f"warning: {kind} {name} is trained on, too ({lmdb_set.path}): its accuracy "
-                    "says nothing about words that are new to the model"
-                )
-
-
-def outcome(stopped: str | None, best: float, folder: RunFolder) -> str:
-    """How a run ended, and where its weights are."""
-    if stopped:
-        return f"stopped by {stopped}; the same command with --resume auto goes on from here"
-    if best < 0:
-        return f"done; no weights were kept as the best ones, those of validations: {folder.path}"
-    return f"done: best accuracy {best:.2f}%, weights in {folder.best}"
 
 
 def main() -> None:
