@@ -3,7 +3,6 @@
 python3 export.py --model_dir best_accuracy.pth --onnx reader.onnx --safetensors reader.safetensors
 """
 
-import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -16,7 +15,7 @@ from models.checkpoint import load_model
 from reading import Reader, Reading, UnreadableImageError, find_images
 from reading.images import SAMPLES
 from reading.weights import find_weights
-from utils import fail, get_args
+from utils import fail, get_args, interrupted
 
 MOST_SHOWN = 5
 
@@ -106,8 +105,7 @@ def main() -> None:
     except (ValueError, OSError) as error:  # ValueError: of weights, options, images or a form
         fail(error)
     except KeyboardInterrupt:
-        print("interrupted: the form under way was not written", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+        interrupted("the form under way was not written")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 python3 test_final.py --eval_data data/evaluation --benchmark_all_eval --model_dir best_accuracy.pth
 """
 
-import signal
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from scoring.findings import Findings
 from scoring.output import write_files
 from scoring.scorer import Scorer
 from scoring.tables import comparison_table, contents_table
-from utils import fail, get_args
+from utils import fail, get_args, interrupted
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
@@ -84,8 +82,7 @@ def main() -> None:
     except PLAIN_ERRORS as error:
         fail(error, leave)
     except KeyboardInterrupt:
-        print("interrupted: no scores were written", file=sys.stderr)
-        leave(128 + signal.SIGINT)
+        interrupted("no scores were written", leave)
 
 
 if __name__ == "__main__":

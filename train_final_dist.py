@@ -6,8 +6,6 @@ Two GPUs:      torchrun --nproc_per_node=2 train_final_dist.py …
 
 import os
 import random
-import signal
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -63,7 +61,7 @@ from sources import (
 )
 from synthetic import StreamSettings
 from text import Charset
-from utils import fail, get_args
+from utils import fail, get_args, interrupted
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (
@@ -370,11 +368,8 @@ def main() -> None:
     except PLAIN_ERRORS as error:
         fail(error, leave)
     except KeyboardInterrupt:
-        kept = (
-            "" if options.dry_run else "; --resume auto goes on from the last state saved, if any"
-        )
-        print(f"interrupted{kept}", file=sys.stderr)
-        leave(128 + signal.SIGINT)
+        kept = "--resume auto goes on from the last state saved, if any"
+        interrupted("it was a dry run" if options.dry_run else kept, leave)
 
 
 if __name__ == "__main__":

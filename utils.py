@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -434,6 +435,12 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         (_add_model_options, _add_export_options),
     ),
 }
+
+
+def interrupted(what: str, end: Callable[[int], NoReturn] = sys.exit) -> NoReturn:
+    """End a script that Ctrl-C has stopped, with a sentence and the status that shells expect."""
+    print(f"interrupted: {what}", file=sys.stderr)
+    end(128 + signal.SIGINT)
 
 
 def fail(error: Exception, end: Callable[[int], NoReturn] = sys.exit) -> NoReturn:

@@ -59,6 +59,7 @@ def reading_path(
         path = (AcdsReadingPath if acds else MgpReadingPath)(model, stop_ids, dtype, use_up).eval()
     if use_up:
         model.to("meta")
+    # Found before: blocks are replaced.
     for transformer in [own for own in path.modules() if isinstance(own, TokenTransformer)]:
         choose_attention(transformer, compiled)
         if not compiled:
