@@ -20,22 +20,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from augmentation import Augmenter
-from char_boxes import OUTSIDE, BoxesError, place_of, sticks_out
-from core_areas import draw_core_areas
-from label_filter import FilterReport
-from lmdb_file import DataError
-from lmdb_set import close_environments
-from loader_processes import start_worker
-from models import ModelConfig
-from preprocessing import (
+from loading.core_areas import draw_core_areas
+from loading.loader_processes import start_worker
+from loading.preprocessing import (
     UnreadableImageError,
     decode_image,
     pad_right,
     resize_image,
     to_array,
 )
-from sampling import KeyedPermutation, MixingSampler
-from sources import RenderedSource, Source
+from loading.sampling import KeyedPermutation, MixingSampler
+from loading.sources import RenderedSource, Source
+from models import ModelConfig
+from records.char_boxes import OUTSIDE, BoxesError, place_of, sticks_out
+from records.label_filter import FilterReport
+from records.lmdb_file import DataError
+from records.lmdb_set import close_environments
 from text import Codec
 
 # Where this many records from anywhere in a source can't be read, it is not training data.

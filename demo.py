@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from attention_pictures import attention_picture
+from console.markdown_table import markdown
 from engine.model_options import check_against_checkpoint
 from engine.reading_options import check_demo
-from markdown_table import markdown
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
+from reading.attention_pictures import attention_picture
 from reading.images import SAMPLES, shown_path
+from system.whole_file import write_text
 from utils import fail, get_args
-from whole_file import write_text
 
 PICTURE = "_attention.png"
 INTERRUPTED = 130

@@ -6,15 +6,15 @@ python3 test_final.py --eval_data data/evaluation --benchmark_all_eval --model_d
 from argparse import Namespace
 from pathlib import Path
 
+from console.progress import RunLog
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.option_error import OptionError
 from engine.reading_options import check_evaluation, checkpoints_to_test
 from engine.report import ranking
 from engine.run_folder import new_results
-from lmdb_file import DataError
 from models import ConfigError
 from models.checkpoint import CheckpointError
-from progress import RunLog
+from records.lmdb_file import DataError
 from scoring.evaluation_sets import EvaluationSets
 from scoring.findings import Findings
 from scoring.output import write_files

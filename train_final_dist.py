@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from augmentation import Augmenter
+from console.progress import RunLog
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.evaluation import Evaluator, scoring_charset
@@ -41,17 +42,8 @@ from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
 from engine.weight_average import WeightAverage
-from label_filter import LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet, open_evaluation_sets
-from models import ConfigError, ModelConfig, build_model, config_codecs
-from models.adapt import load_adapted
-from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
-from models.pretrained import PretrainedWeightsError
-from progress import RunLog
-from reading.weights import find_weights
-from sampling import MixingSampler
-from sources import (
+from loading.sampling import MixingSampler
+from loading.sources import (
     SYNTHETIC,
     RenderedSource,
     Selection,
@@ -59,6 +51,14 @@ from sources import (
     batch_counts,
     open_sources,
 )
+from models import ConfigError, ModelConfig, build_model, config_codecs
+from models.adapt import load_adapted
+from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
+from models.pretrained import PretrainedWeightsError
+from reading.weights import find_weights
+from records.label_filter import LabelFilter
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet, open_evaluation_sets
 from synthetic import StreamSettings
 from text import Charset
 from utils import fail, get_args, interrupted

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from argument_types import (
+from console.argument_types import (
     above_zero,
     file_to_write,
     port,

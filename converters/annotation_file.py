@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from labelled_folder import BadLineError
-from lmdb_file import DataError
+from records.labelled_folder import BadLineError
+from records.lmdb_file import DataError
 
 
 def require_file(file: Path, contents: str) -> Path:

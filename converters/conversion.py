@@ -4,14 +4,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks import EXPECTED_IMAGES, TRAINING_IMAGES
+from console.progress import Progress, RunLog
 from converters.image_files import NO_IMAGE
 from converters.source import Dropped, Source, Word
-from label_filter import keep_example, reason_lines
-from lmdb_file import DataError
-from lmdb_writer import LmdbWriter
-from parallel import WorkerPool
-from progress import Progress, RunLog
+from records.benchmarks import EXPECTED_IMAGES, TRAINING_IMAGES
+from records.label_filter import keep_example, reason_lines
+from records.lmdb_file import DataError
+from records.lmdb_writer import LmdbWriter
+from system.parallel import WorkerPool
 
 NEARLY_ALL = 0.999  # broken images of a training set are left out
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from char_boxes import BoxEntry
 from converters.image_files import decode_pixels, read_image_file
 from converters.lost_word import LostWordError, usable_label
 from converters.source import Dropped, Word
+from records.char_boxes import BoxEntry
 
 IMAGES_PER_TASK = 200
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from char_boxes import FARTHEST
 from converters.lost_word import LostWordError
+from records.char_boxes import FARTHEST
 
 SMALLEST = 2  # pixels a side
 # A rectified word has about the size that it has in the photo, of which it may leave a part.

@@ -10,7 +10,7 @@ from converters.annotation_file import parse_texts, require_file
 from converters.copying import AnnotatedImage
 from converters.line_files import LineList
 from converters.named_boxes import boxes_or_remark
-from labelled_folder import split_word_line
+from records.labelled_folder import split_word_line
 
 ANNOTATION_NAMES = ("gt.txt", "labels.jsonl")
 JSON_LINES = (".jsonl", ".json")

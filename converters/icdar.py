@@ -13,8 +13,8 @@ from converters.annotation_file import fingerprint, require_file
 from converters.copying import AnnotatedImage
 from converters.line_files import LineList, parse_lines
 from converters.source import Dropped
-from labelled_folder import BadLineError
-from lmdb_file import DataError
+from records.labelled_folder import BadLineError
+from records.lmdb_file import DataError
 
 _LINE = re.compile(r'([^,"]+),\s*"(.*)"')
 _ESCAPED = re.compile(r'\\(["\\])')

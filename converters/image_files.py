@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from converters.lost_word import LostWordError
-from labelled_folder import read_file
-from preprocessing import UnreadableImageError, decode_image
+from loading.preprocessing import UnreadableImageError, decode_image
+from records.labelled_folder import read_file
 
 NO_IMAGE = "no such image"
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from argument_types import number
+from console.argument_types import number
+from console.progress import RunLog
 from converters.annotation_file import find_file
 from converters.folder import ANNOTATION_NAMES, folder_of_words
 from converters.icdar import GROUND_TRUTHS, SUBSETS, icdar
@@ -18,8 +19,7 @@ from converters.svt import StreetViewText
 from converters.synthtext import SynthText
 from converters.union14m import union14m
 from converters.word_list import LIST_NAMES, word_list
-from lmdb_file import STAND_IN, reading
-from progress import RunLog
+from records.lmdb_file import STAND_IN, reading
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from converters.annotation_file import fingerprint
 from converters.copying import AnnotatedImage, copy_images
 from converters.source import Dropped, Word
-from labelled_folder import BadLineError, decode_line
+from records.labelled_folder import BadLineError, decode_line
 
 LINES_PER_TASK = 200
 LineParser = Callable[[str], AnnotatedImage | Dropped]  # raises BadLineError

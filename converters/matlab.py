@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 
 from converters.annotation_file import require_file
-from lmdb_file import DataError
+from records.lmdb_file import DataError
 
 
 class MatlabFile:

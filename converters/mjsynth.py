@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from converters.annotation_file import require_file
 from converters.copying import AnnotatedImage
 from converters.line_files import LineList
-from labelled_folder import BadLineError
+from records.labelled_folder import BadLineError
 
 # The splits, and the names that the field gives to their LMDBs.
 FOLDERS = {"train": "MJ_train", "val": "MJ_valid", "test": "MJ_test"}

@@ -4,7 +4,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 
-from char_boxes import DISAGREE, BoxesError, CharBox, parse_boxes
+from records.char_boxes import DISAGREE, BoxesError, CharBox, parse_boxes
 
 
 def name_boxes(boxes: Sequence[CharBox], word: str) -> list[list[str | float]]:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import lmdb
 
-from char_boxes import BoxesError
 from converters.lost_word import LostWordError, usable_label
 from converters.named_boxes import name_boxes
 from converters.source import Dropped, Word
-from lmdb_file import count_records, reading, stored_record
-from official_labels import read_official_label
+from records.char_boxes import BoxesError
+from records.lmdb_file import count_records, reading, stored_record
+from records.official_labels import read_official_label
 
 RECORDS_PER_TASK = 500
 

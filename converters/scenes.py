@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from char_boxes import FARTHEST, BoxEntry
 from converters.crops import Crop, crop_hull, rectify
 from converters.image_files import decode_pixels, read_image_file
 from converters.lost_word import LostWordError, usable_label
 from converters.source import Dropped, Word
+from records.char_boxes import FARTHEST, BoxEntry
 
 # A character's centre may be beyond its word by so much of the word's shorter side.
 TOLERANCE = 0.25

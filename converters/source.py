@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from char_boxes import BoxEntry
+from records.char_boxes import BoxEntry
 
 
 @dataclass(frozen=True)

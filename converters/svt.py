@@ -14,7 +14,7 @@ import numpy as np
 from converters.annotation_file import fingerprint, require_file
 from converters.scenes import Cutting, Scene, SceneWord, convert_scene
 from converters.source import Dropped
-from lmdb_file import DataError
+from records.lmdb_file import DataError
 
 SIDES = ("x", "y", "width", "height")
 

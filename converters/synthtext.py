@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from console.progress import RunLog
 from converters.annotation_file import fingerprint
 from converters.columns import QuadColumn, TextColumn
 from converters.lost_word import printable
 from converters.matlab import MatlabFile
 from converters.scenes import Cutting, Scene, SceneWord, convert_scene
 from converters.source import Dropped, Word
-from lmdb_file import DataError
-from progress import RunLog
+from records.lmdb_file import DataError
 
 IMAGES_PER_TASK = 8
 VARIABLES = {

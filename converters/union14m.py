@@ -13,8 +13,8 @@ from converters.annotation_file import fingerprint, parse_json, parse_texts, req
 from converters.copying import AnnotatedImage, ImageList
 from converters.line_files import LineList
 from converters.source import Dropped
-from labelled_folder import BadLineError
-from lmdb_file import DataError
+from records.labelled_folder import BadLineError
+from records.lmdb_file import DataError
 
 _MMOCR = re.compile(rb'\s*\{\s*"(metainfo|data_list)"')
 HEAD = 4096  # bytes; enough to tell the forms apart

@@ -11,7 +11,7 @@ from converters.annotation_file import require_file
 from converters.copying import AnnotatedImage
 from converters.icdar import parse_icdar_line
 from converters.line_files import LineList
-from labelled_folder import BadLineError, split_line
+from records.labelled_folder import BadLineError, split_line
 
 _TWICE = re.compile(r"(\S+) [01] \1")
 LIST_NAMES = ("gt.txt", "test_label.txt")

@@ -8,8 +8,8 @@ from torch import nn
 
 from dataset import EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.evaluation import to_device
-from lmdb_file import DataError
-from loader_processes import start_loading
+from loading.loader_processes import start_loading
+from records.lmdb_file import DataError
 
 THRESHOLD = 0.5
 

@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from error_cause import cause_of
-from no_gpu import why_no_gpu
+from system.error_cause import cause_of
+from system.no_gpu import why_no_gpu
 
 
 class LaunchError(RuntimeError):

@@ -8,13 +8,13 @@ import lmdb
 import torch
 from torch import nn
 
+from console.progress import RunLog
 from dataset import Batch, EvaluationDataset, ImageFormat, RecordSet, evaluation_loader
 from engine.distributed import Process
-from error_cause import cause_of
-from lmdb_file import DataError
-from loader_processes import start_loading
+from loading.loader_processes import start_loading
 from models import Outputs
-from progress import RunLog
+from records.lmdb_file import DataError
+from system.error_cause import cause_of
 from text import CHARSET_PRESETS, Charset, Codec, fuse
 
 

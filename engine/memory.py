@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from peak_memory import peak_memory_mib
+from system.peak_memory import peak_memory_mib
 
 
 class BatchTooLargeError(RuntimeError):

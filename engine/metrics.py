@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from console.progress import RunLog
 from engine.run_folder import RunFolder
-from error_cause import cause_of
-from progress import RunLog
-from whole_file import append_whole
+from system.error_cause import cause_of
+from system.whole_file import append_whole
 
 # Its writer does not recover from an error; the events of a resumed run go on.
 TENSORBOARD = "TensorBoard's events"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch.utils.data import DataLoader
 
+from console.progress import duration
 from dataset import RecordSet
 from engine.memory import peak_mib
 from engine.training import Trainer
-from progress import duration
 
 SCORED = 256  # images of each validation set
 

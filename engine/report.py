@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import EIGHT, EXPECTED_IMAGES, PART_OF, TOTALS
+from console.markdown_table import markdown
 from engine.evaluation import SetScore, merge_scores
-from markdown_table import markdown
+from records.benchmarks import EIGHT, EXPECTED_IMAGES, PART_OF, TOTALS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.distributed import Process
-from freed_memory import keep_freed_memory
 from modules.acds_encoder import AcdsEncoder
+from system.freed_memory import keep_freed_memory
 
 
 def run_form(

@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from console.progress import RunLog
 from engine.distributed import Process
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from progress import RunLog
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from torch import nn
 
+from console.progress import RunLog
 from engine.distributed import Process
 from engine.evaluation import protocol_line
 from engine.learning_options import USUAL_RATES
 from engine.run_folder import RunFolder, device_line, versions
 from engine.training import Plan
-from lmdb_set import LmdbSet
-from progress import RunLog
-from sources import RenderedSource, Source
+from loading.sources import RenderedSource, Source
+from records.lmdb_set import LmdbSet
 from text import Charset
 
 

@@ -3,7 +3,7 @@
 from argparse import Namespace, _ArgumentGroup
 from pathlib import Path
 
-from argument_types import share_or_none
+from console.argument_types import share_or_none
 from synthetic import LEVELS, StreamSettings
 
 

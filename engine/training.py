@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from char_boxes import DISAGREE
+from console.progress import Progress, RunLog
 from dataset import Batch
 from engine.distributed import Process
 from engine.evaluation import EvaluationStoppedError, to_device
@@ -27,11 +27,11 @@ from engine.step import AMP_TYPES, Part, Stepper, StepResult
 from engine.stopping import StopRequest
 from engine.validation import Validation
 from engine.weight_average import WeightAverage
-from error_cause import cause_of
-from lmdb_file import DataError
-from loader_processes import surviving_batches
-from progress import Progress, RunLog
-from whole_file import append_whole
+from loading.loader_processes import surviving_batches
+from records.char_boxes import DISAGREE
+from records.lmdb_file import DataError
+from system.error_cause import cause_of
+from system.whole_file import append_whole
 
 PASSED_OVER_SHOWN = 20
 PASSED_OVER_WRITTEN = 10_000

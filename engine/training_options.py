@@ -2,7 +2,8 @@
 
 import argparse
 
-from argument_types import (
+from augmentation import GROUPS
+from console.argument_types import (
     above_zero,
     decay,
     positive,
@@ -12,7 +13,6 @@ from argument_types import (
     weight,
     whole,
 )
-from augmentation import GROUPS
 from engine.freezing import scope
 from engine.learning_options import AUGMENTATION_DEFAULTS
 from engine.optimization import SCHEDULES

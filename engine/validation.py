@@ -6,8 +6,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
-from attention_pictures import attention_picture
-from content_hash import sampled_hash
+from console.progress import RunLog
 from dataset import RecordSet
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, readable
@@ -15,11 +14,12 @@ from engine.metrics import Metrics
 from engine.report import table
 from engine.run_folder import RunFolder
 from engine.run_state import RunState
-from lmdb_file import DataError
+from loading.preprocessing import UnreadableImageError, decode_image
 from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from preprocessing import UnreadableImageError, decode_image
-from progress import RunLog
 from reading import Reader
+from reading.attention_pictures import attention_picture
+from records.content_hash import sampled_hash
+from records.lmdb_file import DataError
 from text import Charset
 
 PICTURES = 6  # of the first validation set

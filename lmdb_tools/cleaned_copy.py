@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lmdb_file import DataError
+from console.progress import Progress, RunLog
 from lmdb_tools.lmdb_check import CheckedLmdb
 from lmdb_tools.record_check import UNUSABLE, WITHOUT_BOXES
 from lmdb_tools.stored_label import read_label
 from lmdb_tools.watched_lmdb import read_records
 from lmdb_tools.whole_folder import require_free, whole_folder
-from lmdb_writer import LmdbWriter
-from progress import Progress, RunLog
+from records.lmdb_file import DataError
+from records.lmdb_writer import LmdbWriter
 
 
 @dataclass

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from lmdb_file import DataError
-from parallel import WorkerPool
+from records.lmdb_file import DataError
+from system.parallel import WorkerPool
 
 
 class CrashProofPool:

@@ -4,14 +4,14 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from char_boxes import BoxesError
-from label_filter import FilterReport, reason_lines
-from lmdb_file import StoredRecord
+from console.progress import Progress, RunLog
 from lmdb_tools.image_header import file_suffix
 from lmdb_tools.stored_label import read_boxes, read_label
 from lmdb_tools.usable_records import find_usable
 from lmdb_tools.whole_folder import whole_folder
-from progress import Progress, RunLog
+from records.char_boxes import BoxesError
+from records.label_filter import FilterReport, reason_lines
+from records.lmdb_file import StoredRecord
 
 IMAGES = "images"
 LABELS, GROUND_TRUTH, NOTES = "labels.jsonl", "gt.txt", "notes.json"

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from label_filter import EXAMPLES
 from lmdb_tools.reasons import Reason
+from records.label_filter import EXAMPLES
 
 LONGEST_DETAIL = 300  # characters; labels and messages may be of any length
 

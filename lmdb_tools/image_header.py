@@ -1,6 +1,6 @@
 """What the first bytes of an image file say: its size, and what kind of file it is."""
 
-from preprocessing import undecoded_image
+from loading.preprocessing import undecoded_image
 
 # First bytes and the suffix of such files.
 SUFFIXES = (

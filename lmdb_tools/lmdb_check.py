@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import EXPECTED_IMAGES
-from lmdb_file import STAND_IN, DataError
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.findings import Example, Findings
 from lmdb_tools.purpose import TRAINING
@@ -27,6 +25,8 @@ from lmdb_tools.record_batch import BatchTask
 from lmdb_tools.record_check import UNUSABLE, Rules
 from lmdb_tools.survey import Survey, survey_lmdb
 from lmdb_tools.watched_lmdb import BATCH
+from records.benchmarks import EXPECTED_IMAGES
+from records.lmdb_file import STAND_IN, DataError
 
 
 @dataclass

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from console.progress import Progress, RunLog
 from lmdb_tools.usable_records import copy_records, find_usable, write_notes
 from lmdb_tools.whole_folder import require_free
-from lmdb_writer import LmdbWriter
-from progress import Progress, RunLog
+from records.lmdb_writer import LmdbWriter
 
 
 def merge(paths: Sequence[Path], output: Path, jobs: int, log: RunLog) -> str:

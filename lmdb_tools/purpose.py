@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lmdb_file import DataError
+from records.lmdb_file import DataError
 
 TRAINING, EVALUATION = "training", "evaluation"
 FOLDERS = {"training": TRAINING, "evaluation": EVALUATION, "validation": EVALUATION}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from char_boxes import OUTSIDE
+from records.char_boxes import OUTSIDE
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from content_hash import record_digest
 from lmdb_tools.findings import Findings
 from lmdb_tools.record_check import UNUSABLE, RecordCheck, Rules
 from lmdb_tools.watched_lmdb import FileStamp, read_records
+from records.content_hash import record_digest
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from char_boxes import BoxesError, CharBox, match_boxes, place_of, sticks_out
-from lmdb_file import StoredRecord
 from lmdb_tools.findings import Example, Findings
 from lmdb_tools.image_header import header_size
 from lmdb_tools.reasons import (
@@ -19,8 +17,10 @@ from lmdb_tools.reasons import (
     bad_boxes,
 )
 from lmdb_tools.stored_label import RecordError, details, read_boxes, read_label, require_image
-from official_labels import is_official_label
-from preprocessing import UnreadableImageError, decode_image
+from loading.preprocessing import UnreadableImageError, decode_image
+from records.char_boxes import BoxesError, CharBox, match_boxes, place_of, sticks_out
+from records.lmdb_file import StoredRecord
+from records.official_labels import is_official_label
 from text import Charset
 
 UNUSABLE, WITHOUT_BOXES = 1, 2  # bits of what is to be done with a record

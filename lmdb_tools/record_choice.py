@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from label_filter import FilterReport
-from lmdb_file import DIGITS, DataError
+from records.label_filter import FilterReport
+from records.lmdb_file import DIGITS, DataError
 
 
 def share_out(numbers: np.ndarray, shares: Sequence[float], seed: int) -> list[np.ndarray]:

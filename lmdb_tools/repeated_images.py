@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmarks import PART_OF
-from lmdb_file import DataError
 from lmdb_tools.findings import Example
 from lmdb_tools.lmdb_check import CheckedLmdb
 from lmdb_tools.purpose import EVALUATION, TRAINING
@@ -13,6 +11,8 @@ from lmdb_tools.reasons import IN_ANOTHER, LEAKED, REPEATED, TWO_LABELS, Reason
 from lmdb_tools.record_check import UNUSABLE
 from lmdb_tools.stored_label import RecordError, read_label
 from lmdb_tools.watched_lmdb import read_records
+from records.benchmarks import PART_OF
+from records.lmdb_file import DataError
 
 # Sets that hold others by definition.
 NESTED = tuple({part, whole} for part, whole in PART_OF.items())

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from lmdb_file import DataError
+from console.progress import Progress, RunLog
 from lmdb_tools.record_choice import share_out
 from lmdb_tools.usable_records import copy_records, find_usable, write_notes
 from lmdb_tools.whole_folder import require_free, whole_folder
-from lmdb_writer import LmdbWriter
-from progress import Progress, RunLog
+from records.lmdb_file import DataError
+from records.lmdb_writer import LmdbWriter
 
 
 def split(

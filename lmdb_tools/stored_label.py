@@ -1,8 +1,5 @@
 """A record's parts as they are stored, and what makes them unusable."""
 
-import official_labels
-from char_boxes import BoxesError, CharBox, parse_boxes
-from lmdb_file import StoredRecord
 from lmdb_tools.reasons import (
     EMPTY_IMAGE,
     EMPTY_LABEL,
@@ -13,6 +10,9 @@ from lmdb_tools.reasons import (
     Reason,
     bad_official_label,
 )
+from records import official_labels
+from records.char_boxes import BoxesError, CharBox, parse_boxes
+from records.lmdb_file import StoredRecord
 
 
 class RecordError(ValueError):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from label_filter import FilterReport, reason_lines
-from lmdb_file import DataError
+from console.progress import Progress, RunLog
 from lmdb_tools.record_choice import draw, read_list
 from lmdb_tools.usable_records import UsableRecords, copy_records, find_usable, write_notes
 from lmdb_tools.whole_folder import require_free
-from lmdb_writer import LmdbWriter
-from progress import Progress, RunLog
+from records.label_filter import FilterReport, reason_lines
+from records.lmdb_file import DataError
+from records.lmdb_writer import LmdbWriter
 
 
 def subset_by_list(path: Path, file: Path, output: Path, jobs: int, log: RunLog) -> str:

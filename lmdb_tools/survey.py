@@ -10,8 +10,8 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from lmdb_file import DIGITS, NUM_SAMPLES, DataError, count_records, reading
 from lmdb_tools.watched_lmdb import FileStamp, stamp_file
+from records.lmdb_file import DIGITS, NUM_SAMPLES, DataError, count_records, reading
 
 KINDS = (b"image-", b"label-", b"boxes-")
 MAX_NOTES = 100  # so that an LMDB of another format is not taken for notes as a whole

@@ -5,12 +5,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.progress import Progress, RunLog
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.findings import Findings, all_of
 from lmdb_tools.lmdb_check import CheckedLmdb, check_lmdb, survey_for_check
 from lmdb_tools.record_check import Rules
 from lmdb_tools.repeated_images import RepeatedImages
-from progress import Progress, RunLog
 
 
 @dataclass

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from label_filter import FilterReport
-from lmdb_file import DataError, StoredRecord
+from console.progress import Progress, RunLog
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.reasons import NO_RECORD, UNCOUNTED, Reason
 from lmdb_tools.stored_label import RecordError, read_record
 from lmdb_tools.survey import Survey, survey_lmdb
 from lmdb_tools.watched_lmdb import BATCH, read_records
-from lmdb_writer import LmdbWriter
-from progress import Progress, RunLog
+from records.label_filter import FilterReport
+from records.lmdb_file import DataError, StoredRecord
+from records.lmdb_writer import LmdbWriter
 
 
 @dataclass(frozen=True)

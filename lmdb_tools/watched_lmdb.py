@@ -7,7 +7,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from lmdb_file import DAMAGE, DataError, StoredRecord, damaged, stored_record
+from records.lmdb_file import DAMAGE, DataError, StoredRecord, damaged, stored_record
 
 BATCH = 500  # records between two looks at the file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lmdb_writer import unfinished_job
+from records.lmdb_writer import unfinished_job
 
 
 def require_free(folder: Path) -> None:

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from error_cause import cause_of
 from models.checkpoint_error import CheckpointError
 from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
 from models.registry import build_model, preset_config, preset_of_shape
 from models.safetensors_file import SUFFIX as SAFETENSORS_SUFFIX
 from models.safetensors_file import load_safetensors
+from system.error_cause import cause_of
+from system.whole_file import whole_file
 from text import CHARSET_PRESETS
-from whole_file import whole_file
 
 FORMAT = "acds-str checkpoint 1"
 WRAPPER_PREFIXES = ("module.", "_orig_mod.", "mgp_str.", "acds_str.")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.registry import PRESETS, preset_config, preset_of_shape
+from system.whole_file import whole_file
 from text import CHARSET_PRESETS
-from whole_file import whole_file
 
 PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer_config.json", "vocab.json")
 ARCHITECTURE = "MgpstrForSceneTextRecognition"

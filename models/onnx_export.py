@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from error_cause import cause_of
 from models.codecs import config_codecs
 from models.config import ModelConfig
 from models.metadata import to_metadata
@@ -21,6 +20,7 @@ from models.onnx_form import (
     ids_name,
     probabilities_name,
 )
+from system.error_cause import cause_of
 from text import Codec
 
 OPSET = 18  # the oldest with all that is needed: any onnxruntime since 1.14 reads it

@@ -1,6 +1,6 @@
 """What an exported ONNX file calls things; known without torch.
 
-The graph takes `images`, uint8 [B, C, H, W], resized as `preprocessing.preprocess` does, RGB, not
+The graph takes `images`, uint8 [B, C, H, W], resized as `loading.preprocessing` does, RGB, not
 normalised. For each granularity (char, bpe, wp) that the model has, it gives
 
 - `<granularity>_ids`, int64 [B, T]: the most probable id of each position; position 0 is start,

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from freed_memory import keep_some_freed_memory
 from models.acds_str import AcdsMgpStr, AcdsStr
 from models.config import ModelConfig
 from models.mgp_str import A3Decoding, MgpStr
@@ -21,6 +20,7 @@ from modules.greedy import most_probable_of, read_until_stop
 from modules.packed_block import pack_blocks
 from modules.packed_linear import PackedClasses, can_be_packed
 from modules.vit import Encoding, TokenTransformer
+from system.freed_memory import keep_some_freed_memory
 
 # A block's widest intermediate result, of all images that go through a CPU together: what doesn't
 # fit the caches takes longer. These are eight images of acds_str_small in bf16, which are read 1.15

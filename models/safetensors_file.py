@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.checkpoint_error import CheckpointError
 from models.config import ModelConfig
 from models.metadata import from_metadata, to_metadata
-from whole_file import whole_file
+from system.whole_file import whole_file
 
 FORM = "safetensors 1"
 SUFFIX = ".safetensors"

@@ -8,7 +8,7 @@
 Nothing here imports torch until a model needs it: exported ONNX files are read without.
 """
 
-from preprocessing import UnreadableImageError
+from loading.preprocessing import UnreadableImageError
 from reading.images import IMAGE_SUFFIXES, ImageLike, find_images, open_image
 from reading.reader import Reader
 from text import Character, GranularityReading, Reading

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from loading.preprocessing import UnreadableImageError, decode_image, preprocess
 from models.config import ModelConfig
-from preprocessing import UnreadableImageError, decode_image, preprocess
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from error_cause import cause_of
 from models.checkpoint_error import CheckpointError
 from models.metadata import from_metadata
 from models.onnx_form import (
@@ -18,6 +17,7 @@ from models.onnx_form import (
     probabilities_name,
 )
 from reading.recognition import Recognized
+from system.error_cause import cause_of
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Images for each core that go through the graph together: more take no less time, and more memory,

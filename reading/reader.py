@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loading.preprocessing import UnreadableImageError
 from models.checkpoint_error import CheckpointError
 from models.codecs import config_codecs
 from models.config import ConfigError
 from models.onnx_form import SUFFIX as ONNX_SUFFIX
-from preprocessing import UnreadableImageError
 from reading.images import ImageLike, find_images, model_input
 from reading.onnx_recognition import OnnxRecognition
 from reading.recognition import Recognition, Recognized

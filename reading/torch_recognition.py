@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from forked_threads import one_thread_in_forks
 from models.outputs import Outputs
 from models.reading_path import ReadingPath, reading_path
-from no_gpu import why_no_gpu
 from reading.recognition import Recognized
+from system.forked_threads import one_thread_in_forks
+from system.no_gpu import why_no_gpu
 
 
 class TorchRecognition:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import SIX, benchmark_name
-from content_hash import content_hash
-from label_filter import LabelFilter
-from labelled_folder import LabelledFolder
-from lmdb_set import LmdbSet, open_evaluation_sets
-from progress import Progress, RunLog
+from console.progress import Progress, RunLog
+from records.benchmarks import SIX, benchmark_name
+from records.content_hash import content_hash
+from records.label_filter import LabelFilter
+from records.labelled_folder import LabelledFolder
+from records.lmdb_set import LmdbSet, open_evaluation_sets
 from text import Charset
 
 WORTH_A_BAR = 20_000  # records

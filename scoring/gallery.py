@@ -10,8 +10,8 @@ from rapidfuzz.distance import Levenshtein
 
 from dataset import RecordSet
 from engine.evaluation import ReadWord
+from loading.preprocessing import decode_image, resize_image
 from pages.values import granularity_values, map_values, picture_values, smaller_map
-from preprocessing import decode_image, resize_image
 from reading import Reader
 from scoring.statistics import SEED
 from scoring.summary import Summary, each_image_once

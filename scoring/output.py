@@ -12,7 +12,7 @@ from scoring.files import as_csv, summary_as_json
 from scoring.findings import Findings
 from scoring.page import page
 from scoring.tables import markdown_report
-from whole_file import write_text
+from system.whole_file import write_text
 
 
 def write_files(findings: Findings, options: Namespace, place: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from console.progress import Progress, RunLog
 from dataset import ImageFormat, RecordSet
 from engine.distributed import Process
 from engine.evaluation import (
@@ -23,12 +24,11 @@ from engine.model_options import check_against_checkpoint
 from engine.option_error import OptionError
 from engine.report import table
 from engine.run_folder import device_line
-from lmdb_file import DataError
 from models import config_codecs
 from models.checkpoint import CheckpointError, load_model
-from progress import Progress, RunLog
 from reading import Reader
 from reading.weights import find_weights
+from records.lmdb_file import DataError
 from scoring.comparison import compare
 from scoring.evaluation_sets import EvaluationSets, called
 from scoring.findings import Findings

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks import PART_OF
 from engine.evaluation import ReadWord, SetScore
 from engine.report import Total, overall, totals
+from records.benchmarks import PART_OF
 from scoring.statistics import (
     Interval,
     LengthRow,

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from console.markdown_table import markdown
 from engine.report import ranking, table
-from markdown_table import markdown
 from scoring.comparison import Comparison
 from scoring.evaluation_sets import Contents
 from scoring.findings import Findings

@@ -6,8 +6,8 @@ from functools import partial
 
 import cv2
 
-from parallel import WorkerPool
 from synthetic.renderer import Renderer
+from system.parallel import WorkerPool
 
 CHUNK = 100  # samples a task
 JPEG_QUALITY = 92

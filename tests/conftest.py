@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from benchmarks import EIGHT
-from lmdb_set import close_environments
+from records.benchmarks import EIGHT
+from records.lmdb_set import close_environments
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

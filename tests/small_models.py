@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from loading.preprocessing import preprocess
 from models import config_codecs
-from preprocessing import preprocess
 from reading import find_images, open_image
 
 DEMO_IMAGES = Path(__file__).resolve().parents[1] / "demo_imgs"

@@ -26,7 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from scipy.stats import t as student_t
 
-from argument_types import above_zero, positive
+from console.argument_types import above_zero, positive
+from console.markdown_table import markdown
+from console.progress import Progress, RunLog
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.core_area_score import score_core_areas
 from engine.distributed import Process
@@ -39,22 +41,20 @@ from engine.run_form import run_form
 from engine.stopping import StopRequest
 from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
-from label_filter import LabelFilter
-from lmdb_set import LmdbSet
-from lmdb_writer import LmdbWriter
-from markdown_table import markdown
+from loading.sampling import MixingSampler
+from loading.sources import Source
 from models import config_codecs, create_model
-from progress import Progress, RunLog
-from sampling import MixingSampler
-from sources import Source
+from records.label_filter import LabelFilter
+from records.lmdb_set import LmdbSet
+from records.lmdb_writer import LmdbWriter
 from synthetic.fonts import NoFontsError, find_faces
 from synthetic.levels import LEVELS
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
+from system.whole_file import whole_file
 from text import Charset
 from utils import fail
-from whole_file import whole_file
 
 RENDERING_SEED = 226
 INFORMATIVE = (50.0, 90.0)  # percent that the plain arm must reach

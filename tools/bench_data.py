@@ -34,24 +34,24 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2 as transforms
 
-from argument_types import above_zero, file_to_write, positive
 from augmentation import Augmenter
+from console.argument_types import above_zero, file_to_write, positive
+from console.markdown_table import markdown
+from console.progress import RunLog
 from dataset import ImageFormat, TrainingDataset, collate
 from engine.learning_options import AUGMENTATION_DEFAULTS
-from label_filter import LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet, close_environments, find_lmdbs
-from lmdb_writer import LmdbWriter
-from markdown_table import markdown
-from preprocessing import UnreadableImageError, decode_image, resize_image
-from progress import RunLog
-from sources import RenderedSource, Source
+from loading.preprocessing import UnreadableImageError, decode_image, resize_image
+from loading.sources import RenderedSource, Source
+from records.label_filter import LabelFilter
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet, close_environments, find_lmdbs
+from records.lmdb_writer import LmdbWriter
 from synthetic import LEVELS, StreamSettings, find_faces
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
+from system.whole_file import write_text
 from text import CHARSET_PRESETS, Charset, build_codecs
 from utils import fail
-from whole_file import write_text
 
 BATCH = 100
 FORMAT = ImageFormat()

@@ -23,14 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import file_to_write, positive
-from label_filter import LabelFilter
-from lmdb_set import LmdbSet
-from markdown_table import markdown
-from peak_memory import peak_memory_mib
-from progress import Progress, RunLog
+from console.argument_types import file_to_write, positive
+from console.markdown_table import markdown
+from console.progress import Progress, RunLog
+from records.label_filter import LabelFilter
+from records.lmdb_set import LmdbSet
+from system.peak_memory import peak_memory_mib
+from system.whole_file import write_text
 from text import Charset
-from whole_file import write_text
 
 CHUNK = 100_000  # records in a transaction
 LONG_EVERY = 10  # every so many labels one is too long: the index must hold what is left

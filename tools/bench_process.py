@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from console.progress import Progress, RunLog
 from modules.packed_linear import PackedLinear, can_be_packed
-from progress import Progress, RunLog
-from whole_file import write_text
+from system.whole_file import write_text
 
 T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

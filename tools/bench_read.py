@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from argument_types import file_to_write, positive
+from console.argument_types import file_to_write, positive
+from console.markdown_table import markdown
 from engine.flops import count_flops
-from markdown_table import markdown
 from models import create_model, list_models
 from models.checkpoint import save_checkpoint
 from models.codecs import config_codecs

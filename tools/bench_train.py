@@ -32,7 +32,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from argument_types import file_to_write, positive
+from console.argument_types import file_to_write, positive
+from console.markdown_table import markdown
 from engine.distributed import Process
 from engine.flops import flop_counter
 from engine.memory import peak_mib
@@ -40,7 +41,6 @@ from engine.optimization import Optimization
 from engine.run_form import run_form
 from engine.step import Stepper
 from engine.training import METRICS_INTERVAL
-from markdown_table import markdown
 from models import config_codecs, create_model, list_models
 from models.mgp_str import A3Decoding
 from models.supervision import core_area_losses

@@ -20,17 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import file_to_write, positive
-from lmdb_file import DataError
-from lmdb_set import find_lmdbs
+from console.argument_types import file_to_write, positive
+from console.progress import RunLog
 from lmdb_tools.check_report import as_json, as_text
 from lmdb_tools.cleaned_copy import refuse_place, write_cleaned_copy
 from lmdb_tools.purpose import EVALUATION, TRAINING, find_purposes
 from lmdb_tools.record_check import Rules
 from lmdb_tools.tree_check import check_tree
-from progress import RunLog
+from records.lmdb_file import DataError
+from records.lmdb_set import find_lmdbs
+from system.whole_file import write_text
 from text import Charset
-from whole_file import write_text
 
 PASSED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 

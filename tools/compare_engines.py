@@ -28,11 +28,11 @@ from typing import Any
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from argument_types import file_to_write, positive
-from lmdb_file import DataError
-from markdown_table import markdown
-from preprocessing import decode_image
+from console.argument_types import file_to_write, positive
+from console.markdown_table import markdown
+from loading.preprocessing import decode_image
 from reading import Reader, open_image
+from records.lmdb_file import DataError
 from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
 from utils import fail

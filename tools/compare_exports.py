@@ -23,11 +23,11 @@ from typing import Any
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from argument_types import file_to_write, positive
+from console.argument_types import file_to_write, positive
+from console.markdown_table import markdown
 from engine.exported_forms import FORMS, compare, megabytes
-from markdown_table import markdown
+from loading.preprocessing import decode_image
 from models.checkpoint import load_model
-from preprocessing import decode_image
 from reading import Reader, Reading
 from reading.weights import find_weights
 from text import GranularityReading

@@ -13,7 +13,7 @@ from pathlib import Path
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from argument_types import positive
+from console.argument_types import positive
 from tools import prepare_data
 
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
-from lmdb_file import DataError, count_records, reading, stored_record
+from records.lmdb_file import DataError, count_records, reading, stored_record
 from synthetic.fonts import find_faces
 from synthetic.levels import LEVELS
 from synthetic.renderer import Renderer

@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import positive, share, whole
-from lmdb_file import DataError
+from console.argument_types import positive, share, whole
+from console.progress import RunLog
 from lmdb_tools.export import export
 from lmdb_tools.merge import merge
 from lmdb_tools.split import split
 from lmdb_tools.subset import subset_by_count, subset_by_fraction, subset_by_list
-from progress import RunLog
+from records.lmdb_file import DataError
 
 SEED = 226
 FAILED, INTERRUPTED = 2, 130

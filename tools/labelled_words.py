@@ -4,9 +4,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from labelled_folder import read_ground_truth
-from lmdb_file import DataError
 from reading import UnreadableImageError, open_image
+from records.labelled_folder import read_ground_truth
+from records.lmdb_file import DataError
 from text import Charset
 
 _NORMALIZE = Charset.load("36").normalize

@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import positive, seed
-from benchmarks import EIGHT
+from console.argument_types import positive, seed
+from console.progress import Progress, RunLog
 from engine.stream_options import add_stream_options, stream_settings
-from lmdb_file import STAND_IN
 from lmdb_tools.whole_folder import marked_folder
-from lmdb_writer import LmdbWriter
-from progress import Progress, RunLog
+from records.benchmarks import EIGHT
+from records.lmdb_file import STAND_IN
+from records.lmdb_writer import LmdbWriter
 from synthetic.fonts import NoFontsError
 from synthetic.parallel import Record, RenderPool
 

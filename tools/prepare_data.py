@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lmdb
 
-from argument_types import positive
+from console.argument_types import positive
+from console.progress import RunLog
 from converters.conversion import convert
 from converters.kinds import KINDS
-from lmdb_file import DataError
-from progress import RunLog
+from records.lmdb_file import DataError
 
 
 def get_args(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -14,20 +14,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from argument_types import file_to_write, positive, share, whole
-from boxed_folder import BOXES_FILE, BoxedFolder
+from console.argument_types import file_to_write, positive, share, whole
+from console.markdown_table import markdown
+from console.progress import Progress, RunLog
 from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, score_core_areas
-from label_filter import LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet, find_lmdbs
-from markdown_table import markdown
 from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
-from progress import Progress, RunLog
 from reading.weights import find_weights
+from records.boxed_folder import BOXES_FILE, BoxedFolder
+from records.label_filter import LabelFilter
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet, find_lmdbs
+from system.whole_file import write_text
 from text import Charset
 from utils import fail
-from whole_file import write_text
 
 
 def open_sets(place: Path, label_filter: LabelFilter) -> dict[str, LmdbSet | BoxedFolder]:

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from argument_types import positive, whole
+from console.argument_types import positive, whole
+from console.progress import RunLog
 from engine.run_state import state_path
 from engine.stopping import exit_on_sigterm
 from models.checkpoint import load_checkpoint
-from progress import RunLog
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "acds_mgp_str_tiny"

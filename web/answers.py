@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from loading.preprocessing import UnreadableImageError, decode_image, resize_image, undecoded_image
 from pages.values import granularity_values, map_values, picture_values, small_picture
-from preprocessing import UnreadableImageError, decode_image, resize_image, undecoded_image
 from reading import IMAGE_SUFFIXES, Reader
 from text import Reading
 from web.limits import Limits

@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from loading.preprocessing import UnreadableImageError
 from pages import PARTS
-from preprocessing import UnreadableImageError
 from reading import IMAGE_SUFFIXES, Reader
 from reading.images import shown_path
 from web.answers import WordAnswers

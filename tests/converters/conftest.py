@@ -11,10 +11,10 @@ import pytest
 import scipy.io
 from PIL import Image, ImageDraw
 
+from console.progress import RunLog
 from converters.conversion import ConversionReport, convert
 from converters.scenes import Cutting
 from converters.synthtext import SynthText
-from progress import RunLog
 
 
 @pytest.fixture(scope="session")

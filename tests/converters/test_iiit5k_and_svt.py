@@ -5,12 +5,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from console.progress import RunLog
 from converters.conversion import convert
 from converters.iiit5k import iiit5k
 from converters.scenes import Cutting
 from converters.svt import StreetViewText
-from lmdb_file import DataError
-from progress import RunLog
+from records.lmdb_file import DataError
 
 
 def structs(fields, rows):

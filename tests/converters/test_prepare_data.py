@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from console.progress import RunLog
 from converters.kinds import KINDS
-from progress import RunLog
 from tools.prepare_data import get_args, main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
+from console.progress import RunLog
 from converters.conversion import convert
 from converters.named_boxes import name_boxes
 from converters.reconstituted import ReconstitutedST
-from label_filter import LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet
-from progress import RunLog
+from records.char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
+from records.label_filter import LabelFilter
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet
 from text import Charset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from console.progress import RunLog
 from converters.conversion import convert
 from converters.crops import crop_hull, rectify
-from lmdb_file import DataError
 from lmdb_tools.record_check import Rules
 from lmdb_tools.tree_check import check_tree
-from progress import RunLog
+from records.lmdb_file import DataError
 from text import Charset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,7 +234,7 @@ def test_quality_decides_about_the_bytes(source, scene, box, converted, tmp_path
 
 
 def test_an_exception_in_the_middle_costs_nothing(source, many, converted, tmp_path, monkeypatch):
-    monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 10)
+    monkeypatch.setattr("records.lmdb_writer.COMMIT_EVERY", 10)
     made = source(*many())
     undisturbed = converted(made, tmp_path / "undisturbed")
     healthy = made.convert
@@ -258,7 +258,7 @@ def test_an_exception_in_the_middle_costs_nothing(source, many, converted, tmp_p
 
 SLOW = """
 import sys, time
-import lmdb_writer
+from records import lmdb_writer
 from converters import scenes, synthtext
 from tools.prepare_data import main
 lmdb_writer.COMMIT_EVERY = 10
@@ -301,7 +301,7 @@ def test_a_killed_run_goes_on(source, many, converted, read_lmdb, tmp_path):
 
 
 def test_other_options_are_another_job(source, many, converted, tmp_path, monkeypatch):
-    monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 10)
+    monkeypatch.setattr("records.lmdb_writer.COMMIT_EVERY", 10)
     images = many()
     made = source(*images)
     healthy = made.convert

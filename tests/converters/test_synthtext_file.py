@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import scipy.io
 
+from console.progress import RunLog
 from converters.columns import QuadColumn, TextColumn
 from converters.conversion import convert
 from converters.scenes import Cutting
 from converters.synthtext import SynthText
-from lmdb_file import DataError
-from progress import RunLog
+from records.lmdb_file import DataError
 
 SILENT = RunLog(enabled=False)
 
@@ -141,7 +141,7 @@ def test_scipy_reads_one_variable_at_a_time(source, scene, box, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_images(source, many, tmp_path, monkeypatch):
-    monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 10)
+    monkeypatch.setattr("records.lmdb_writer.COMMIT_EVERY", 10)
     peaks = []
     for count in (100, 400):
         made = source(*many(count))

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from console.progress import RunLog
 from converters.conversion import convert
 from converters.folder import folder_of_words, parse_json_line
 from converters.icdar import icdar, parse_icdar_line
 from converters.mjsynth import mjsynth, parse_mjsynth_line
 from converters.union14m import parse_union14m_line, union14m
 from converters.word_list import parse_list_line, word_list
-from labelled_folder import BadLineError
-from lmdb_file import DataError
-from progress import RunLog
+from records.labelled_folder import BadLineError
+from records.lmdb_file import DataError
 
 SILENT = RunLog(enabled=False)
 
@@ -93,7 +93,7 @@ def test_mjsynth_lists_are_read_in_parts(tmp_path, write_images, converted, monk
 
 def test_an_interrupted_mjsynth_goes_on(tmp_path, write_images, converted, monkeypatch):
     monkeypatch.setattr("converters.line_files.LINES_PER_TASK", 4)
-    monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 5)
+    monkeypatch.setattr("records.lmdb_writer.COMMIT_EVERY", 5)
     folder = mjsynth_tree(tmp_path / "in", write_images)
     (folder / "1/1/1_word1_1001.jpg").write_bytes(b"broken")
     source = mjsynth(folder, "train", True)
@@ -120,7 +120,7 @@ def test_an_interrupted_mjsynth_goes_on(tmp_path, write_images, converted, monke
 
 def test_another_list_is_another_job(tmp_path, write_images, monkeypatch):
     monkeypatch.setattr("converters.line_files.LINES_PER_TASK", 4)
-    monkeypatch.setattr("lmdb_writer.COMMIT_EVERY", 5)
+    monkeypatch.setattr("records.lmdb_writer.COMMIT_EVERY", 5)
     folder = mjsynth_tree(tmp_path / "in", write_images)
     source = mjsynth(folder, "train", True)
     healthy = source.convert

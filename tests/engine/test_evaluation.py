@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from console.markdown_table import markdown
 from dataset import ImageFormat
 from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, protocol_line
 from engine.report import as_json, overall, ranking, table, totals
-from label_filter import LabelFilter
-from lmdb_set import LmdbSet
-from markdown_table import markdown
 from models import Outputs
+from records.label_filter import LabelFilter
+from records.lmdb_set import LmdbSet
 from text import Charset, build_codecs
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))

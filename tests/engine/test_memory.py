@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from console.progress import RunLog
 from dataset import Batch
 from engine.distributed import Process
 from engine.memory import BatchTooLargeError, fitting_batch
@@ -14,7 +15,6 @@ from engine.optimization import Optimization
 from engine.run_folder import RunFolder
 from engine.training import Plan, Trainer
 from models import config_codecs, create_model
-from progress import RunLog
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))
 SEVERAL = Process(0, 0, 2, torch.device("cpu"))

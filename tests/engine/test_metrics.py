@@ -14,9 +14,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from console.progress import RunLog
 from engine.metrics import Metrics, MissingPackageError
 from engine.run_folder import RunFolder
-from progress import RunLog
 
 LOG = RunLog(enabled=False)
 FULL = Path("/dev/full")  # Linux: can be opened, and takes nothing

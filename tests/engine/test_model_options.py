@@ -3,11 +3,11 @@
 import pytest
 from tokenizers import Tokenizer, models
 
+from console.progress import RunLog
 from engine.learning_options import optimization
 from engine.model_options import check_against_checkpoint, training_config
 from engine.option_error import OptionError
 from models import preset_config
-from progress import RunLog
 from text import CHARSET_PRESETS
 from train_final_dist import prepare_model
 from utils import get_args

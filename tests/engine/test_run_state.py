@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from console.progress import RunLog
 from engine.distributed import Process
 from engine.optimization import Optimization
 from engine.option_error import OptionError
@@ -16,7 +17,6 @@ from engine.run_folder import RunFolder, RunFolderError
 from engine.run_state import RunState, find_state, plain_options, save_state
 from models import create_model
 from models.checkpoint import CheckpointError, load_checkpoint, load_model, save_checkpoint
-from progress import RunLog
 from train_final_dist import find_resumed
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))

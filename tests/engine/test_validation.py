@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from console.progress import RunLog
 from dataset import ImageFormat
 from engine import validation as validation_module
 from engine.distributed import Process
@@ -13,12 +14,11 @@ from engine.evaluation import EvaluationStoppedError, Evaluator, SetScore
 from engine.metrics import Metrics
 from engine.run_folder import RunFolder
 from engine.validation import Validation, sets_identity
-from label_filter import LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet, open_evaluation_sets
 from models import config_codecs, create_model
 from models.checkpoint import load_checkpoint
-from progress import RunLog
+from records.label_filter import LabelFilter
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet, open_evaluation_sets
 from text import Charset
 
 ALONE = Process(0, 0, 1, torch.device("cpu"))

@@ -7,11 +7,11 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from lmdb_set import find_lmdbs
+from console.progress import RunLog
 from lmdb_tools.purpose import find_purposes
 from lmdb_tools.record_check import Rules
 from lmdb_tools.tree_check import CheckedTree, check_tree
-from progress import RunLog
+from records.lmdb_set import find_lmdbs
 from text import Charset
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from progress import RunLog
+from console.progress import RunLog
 from scoring.evaluation_sets import EvaluationSets
 from text import Charset
 from tools.check_data import main
@@ -265,7 +265,7 @@ def test_wrong_options(arguments, capsys):
 # Says when the first records are done, so that the test need not guess.
 INTERRUPTIBLE = """
 import signal, sys
-from progress import Progress
+from console.progress import Progress
 from tools.check_data import main
 
 def update(self, count):

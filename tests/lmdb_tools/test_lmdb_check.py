@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmdb_file import DataError
 from lmdb_tools.crash_proof_pool import CrashProofPool
 from lmdb_tools.survey import survey_lmdb
 from lmdb_tools.watched_lmdb import BATCH, read_records
-from parallel import WorkerPool
+from records.lmdb_file import DataError
+from system.parallel import WorkerPool
 
 UNREADABLE = {"LMDB can't be read": 1}
 MISSING = "record is missing, though num-samples counts it"

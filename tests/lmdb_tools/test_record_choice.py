@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from label_filter import FilterReport
 from lmdb_tools.record_choice import draw, read_list, share_out
+from records.label_filter import FilterReport
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 99, 1000])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lmdb_file import DataError
 from lmdb_tools.purpose import find_purposes
+from records.lmdb_file import DataError
 
 LEAKED = "image for training is in an evaluation LMDB too"
 REPEATED = "image is in this LMDB more than once"

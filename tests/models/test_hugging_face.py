@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from loading.preprocessing import preprocess
 from models import create_model
 from models.checkpoint import CheckpointError, load_checkpoint, load_model
 from models.hugging_face import export_hugging_face
-from preprocessing import preprocess
 from text import CHARSET_PRESETS
 
 DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"

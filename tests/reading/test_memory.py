@@ -18,7 +18,7 @@ STATUS = Path("/proc/self/status")
 MINI, WIDE = "mgp_str_mini_stem8x8_3_32_128", "char_str_base_patch4_3_32_128"
 GROWTH = """
 import json, sys, torch
-from peak_memory import peak_memory_mib
+from system.peak_memory import peak_memory_mib
 from reading import Reader
 torch.set_num_threads(1)
 dtype, image, *files = sys.argv[1:]

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from loading.preprocessing import UnreadableImageError, decode_image, preprocess
 from models import create_model
 from models.checkpoint import save_checkpoint
-from preprocessing import UnreadableImageError, decode_image, preprocess
 from reading import Reader, find_images, open_image
 from text import fuse
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark_name
-from content_hash import content_hash
+from console.progress import RunLog
 from engine.evaluation import SetScore
 from engine.report import totals
-from progress import RunLog
+from records.benchmarks import benchmark_name
+from records.content_hash import content_hash
 from scoring.evaluation_sets import EvaluationSets
 from text import Charset
 from utils import get_args

@@ -10,10 +10,10 @@ import torch
 from dataset import ImageFormat
 from engine.distributed import Process
 from engine.evaluation import Evaluator
-from label_filter import LabelFilter
-from lmdb_set import LmdbSet
 from models import config_codecs, create_model
 from reading import Reader
+from records.label_filter import LabelFilter
+from records.lmdb_set import LmdbSet
 from scoring.comparison import compare
 from scoring.evaluation_sets import Contents
 from scoring.findings import Findings

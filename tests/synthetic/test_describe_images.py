@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lmdb_writer import LmdbWriter
+from records.lmdb_writer import LmdbWriter
 from synthetic import Renderer
 from synthetic.words import BERT_VOCABULARY, GPT2_VOCABULARY, VocabularyWords
 from tools.describe_images import compare, main, measure, real_images, table

@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from benchmarks import EIGHT
+from records.benchmarks import EIGHT
 from tools.make_sample_data import main
 
 ROOT = Path(__file__).resolve().parents[2]

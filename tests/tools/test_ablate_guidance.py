@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from lmdb_file import DataError
-from lmdb_set import LmdbSet
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet
 from tools import ablate_guidance
 from tools.ablate_guidance import ARMS, UnfinishedArmError, ablate, interval, plot, render, table
 

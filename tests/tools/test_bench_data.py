@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dataset import TrainingDataset, training_loader
-from label_filter import LabelFilter
-from lmdb_set import LmdbSet
-from sampling import MixingSampler
-from sources import Source
+from loading.sampling import MixingSampler
+from loading.sources import Source
+from records.label_filter import LabelFilter
+from records.lmdb_set import LmdbSet
 from text import Charset
 from tools import bench_data
 

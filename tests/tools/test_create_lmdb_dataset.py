@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from label_filter import LabelFilter
-from labelled_folder import LabelledFolder, read_ground_truth
-from lmdb_set import LmdbSet
-from lmdb_writer import LmdbWriter
+from records.label_filter import LabelFilter
+from records.labelled_folder import LabelledFolder, read_ground_truth
+from records.lmdb_set import LmdbSet
+from records.lmdb_writer import LmdbWriter
 from text import Charset
 from tools.create_lmdb_dataset import main
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from core_areas import draw_core_areas
 from engine.core_area_score import NoCoreAreaError, score_core_areas
-from label_filter import LabelFilter
-from lmdb_file import DataError
-from lmdb_set import LmdbSet
+from loading.core_areas import draw_core_areas
 from models import create_model, preset_config
 from models.checkpoint import save_checkpoint
+from records.label_filter import LabelFilter
+from records.lmdb_file import DataError
+from records.lmdb_set import LmdbSet
 from text import Charset
 from tools.score_core_areas import main, open_sets, report
 

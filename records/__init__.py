@@ -1,0 +1,1 @@
+"""Words as they are stored: LMDBs, labelled folders, labels, and characters' boxes."""

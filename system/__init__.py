@@ -1,0 +1,1 @@
+"""This process and its machine: memory, threads, other processes, files, errors."""
