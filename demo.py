@@ -17,16 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from console.markdown_table import markdown
+from console.script_end import fail, interrupted
 from engine.model_options import check_against_checkpoint
 from engine.reading_options import check_demo
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
 from reading.attention_pictures import attention_picture
 from reading.images import SAMPLES, shown_path
 from system.whole_file import write_text
-from utils import fail, get_args
+from utils import get_args
 
 PICTURE = "_attention.png"
-INTERRUPTED = 130
+LONGEST_NAME = 200  # bytes of a picture's; file systems take 255
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[Reading]:
@@ -36,21 +37,22 @@ def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[
         print("no attention pictures: an ONNX file only reads", file=sys.stderr)
         folder = None
     names = picture_names(files)
-    drawn, pictures = folder is not None, 0
-    for file, reading in zip(files, reader.stream(files, drawn, keep_errors=True), strict=True):
+    draws, pictures = folder is not None, 0
+    for file, reading in zip(files, reader.stream(files, draws, keep_errors=True), strict=True):
         if reading.error is not None:
             print(f"unreadable, left out: {reading.error}", file=sys.stderr)
             continue
         yield replace(reading, attention=None, core_area=None, guided_attention=None)
-        if folder is not None:
+        if draws:
             try:
                 picture = attention_picture(open_image(file), reading, reader.codecs, reader.config)
                 folder.mkdir(parents=True, exist_ok=True)
                 picture.save(folder / names[file])
                 pictures += 1
             except (OSError, UnreadableImageError) as error:
-                print(f"no attention pictures: {error}; see --attention_dir", file=sys.stderr)
-                folder = None
+                more = "more " if pictures else ""
+                print(f"no {more}attention pictures: {error}; see --attention_dir", file=sys.stderr)
+                draws = False
     if pictures:
         print(f"attention pictures: {folder}")
 
@@ -68,11 +70,18 @@ def attention_folder(options: Namespace) -> Path:
 def picture_names(files: list[Path]) -> dict[Path, str]:
     """A name for each file's picture; with the suffix and folders where stems are equal."""
     stems = Counter(file.stem for file in files)
-    return {
-        file: (file.stem if stems[file.stem] == 1 else "_".join(file.parts).replace(os.sep, ""))
-        + PICTURE
-        for file in files
-    }
+    names: dict[Path, str] = {}
+    taken = set()
+    for file in files:
+        name = file.stem if stems[file.stem] == 1 else "_".join(file.parts).replace(os.sep, "")
+        name = os.fsdecode(os.fsencode(name)[-LONGEST_NAME:])
+        numbered, number = name, 1
+        while numbered in taken:  # of a/b.jpg and a_b.jpg, for one
+            number += 1
+            numbered = f"{name}-{number}"
+        taken.add(numbered)
+        names[file] = numbered + PICTURE
+    return names
 
 
 def without_pictures(options: Namespace, files: list[Path]) -> list[Path]:
@@ -126,7 +135,7 @@ def main() -> None:
     except (ValueError, OSError) as error:  # ValueError: of weights, options or a device
         fail(error)
     except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        interrupted("nothing was read")
 
 
 def load_reader(options: Namespace) -> Reader:
@@ -147,20 +156,19 @@ def read_files(options: Namespace) -> None:
     """Read, print, write; of what was read, where Ctrl-C ends it."""
     files = without_pictures(options, find_images(options.demo_imgs))
     reader = load_reader(options)
-    rows, interrupted = [], False
+    rows, stopped = [], False
     try:
         for reading in read_all(options, reader, files):
             rows.append(as_row(reading))
     except KeyboardInterrupt:
-        interrupted = True
-        print(f"interrupted: {len(rows):,} of {len(files):,} images are read", file=sys.stderr)
+        stopped = True
     if rows:
         print(show(rows, list(reader.codecs)))
         write_files(options, rows)
-    elif not interrupted:
+    elif not stopped:
         raise UnreadableImageError(f"none of the {len(files)} files can be read")
-    if interrupted:
-        raise SystemExit(INTERRUPTED)
+    if stopped:
+        interrupted(f"{len(rows):,} of {len(files):,} images are read")
 
 
 def serve_page(options: Namespace) -> None:

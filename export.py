@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from console.script_end import fail, interrupted
 from engine.exported_forms import FORMS, compare, megabytes, staged
 from engine.model_options import check_against_checkpoint
 from engine.option_error import OptionError
@@ -15,7 +16,7 @@ from models.checkpoint import load_model
 from reading import Reader, Reading, UnreadableImageError, find_images
 from reading.images import SAMPLES
 from reading.weights import find_weights
-from utils import fail, get_args, interrupted
+from utils import get_args
 
 MOST_SHOWN = 5
 
@@ -57,8 +58,9 @@ def export(options: Namespace) -> None:
                 "known when it is loaded."
             )
     weights = find_weights(options.model_dir)
-    places = [p.resolve() for p in (*targets.values(), weights)]
-    if len(set(places)) < len(places):
+    places = [FORMS[name].places(target) for name, target in targets.items()]
+    places.append({weights.resolve()})
+    if len(set.union(*places)) < sum(map(len, places)):
         raise OptionError("Two forms, or a form and the checkpoint, have the same place.")
     model = load_model(weights, options.imgH, options.imgW, options.PAD)
     check_against_checkpoint(options, model.config)

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from console.progress import RunLog
+from console.script_end import fail, interrupted
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.option_error import OptionError
 from engine.reading_options import check_evaluation, checkpoints_to_test
@@ -20,7 +21,7 @@ from scoring.findings import Findings
 from scoring.output import write_files
 from scoring.scorer import Scorer
 from scoring.tables import comparison_table, contents_table
-from utils import fail, get_args, interrupted
+from utils import get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (

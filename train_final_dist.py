@@ -19,6 +19,7 @@ from torch import nn
 
 from augmentation import Augmenter
 from console.progress import RunLog
+from console.script_end import fail, interrupted
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.evaluation import Evaluator, scoring_charset
@@ -61,7 +62,7 @@ from records.lmdb_file import DataError
 from records.lmdb_set import LmdbSet, open_evaluation_sets
 from synthetic import StreamSettings
 from text import Charset
-from utils import fail, get_args, interrupted
+from utils import get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
 PLAIN_ERRORS = (

@@ -6,10 +6,8 @@ effective one stands in the help.
 
 import argparse
 import io
-import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from console.argument_types import (
 from engine.model_options import DEFAULT_MODELS
 from engine.training_options import add_protocol_option, add_training_options
 from models import list_models
+from system.cores import available_cores
 
 # Options of the official parsers that never had an effect in these methods.
 REFUSED = {
@@ -138,7 +137,7 @@ def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespa
             stream.reconfigure(errors="backslashreplace")
     options = build_parser(script).parse_args(argv)
     if getattr(options, "workers", 0) == -1:
-        options.workers = os.cpu_count() or 1
+        options.workers = available_cores()
     return options
 
 
@@ -435,15 +434,3 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         (_add_model_options, _add_export_options),
     ),
 }
-
-
-def interrupted(what: str, end: Callable[[int], NoReturn] = sys.exit) -> NoReturn:
-    """End a script that Ctrl-C has stopped, with a sentence and the status that shells expect."""
-    print(f"interrupted: {what}", file=sys.stderr)
-    end(128 + signal.SIGINT)
-
-
-def fail(error: Exception, end: Callable[[int], NoReturn] = sys.exit) -> NoReturn:
-    """End a script with a sentence instead of a traceback, and with status 2."""
-    print(f"error: {error}", file=sys.stderr)
-    end(2)

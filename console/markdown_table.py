@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An aligned Markdown table; the first column to the left, the others to the right."""
+    """An aligned Markdown table; the first column to the left, the others to the right.
+
+    A `|` within a cell is escaped, as Markdown asks.
+    """
+    header, *rows = ([cell.replace("|", r"\|") for cell in row] for row in [header, *rows])
     widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 """Image files of a source: found below its folder, read once, and checked."""
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
 from converters.lost_word import LostWordError
 from loading.preprocessing import UnreadableImageError, decode_image
-from records.labelled_folder import read_file
+from records.labelled_folder import LEADS_OUT, path_below, read_file
 
 NO_IMAGE = "no such image"
 
@@ -18,13 +18,9 @@ def read_image_file(folder: Path, name: str) -> bytes:
         LostWordError: there is no such file, or the path leads out of the folder.
 
     """
-    # An annotation may come from anywhere, and must not pick files from anywhere.
-    path = PurePosixPath(name)
-    for place in (folder.absolute(), folder.resolve()):
-        if path.is_relative_to(place):
-            path = path.relative_to(place)
-    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
-        raise LostWordError("path leads out of the folder")
+    path = path_below(folder, name)
+    if path is None:
+        raise LostWordError(LEADS_OUT)
     contents = read_file(folder / path)
     if contents is None:
         raise LostWordError(NO_IMAGE)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lmdb
 
+from converters.annotation_file import fingerprint
 from converters.lost_word import LostWordError, usable_label
 from converters.named_boxes import name_boxes
 from converters.source import Dropped, Word
@@ -33,7 +34,9 @@ class ReconstitutedST:
     def __init__(self, path: Path):
         with reading(path) as transaction:
             self._count = count_records(transaction, path)
-        self.job = {"kind": "reconstituted-st", "input": str(path), "records": self._count}
+        # Another LMDB in the same place must not be gone on with amid the first.
+        file = fingerprint(path / "data.mdb")
+        self.job = {"kind": "reconstituted-st", "input": str(path), "file": file}
         self.convert = partial(_convert_records, path=path)
 
     def __len__(self) -> int:

@@ -323,7 +323,7 @@ def _until_failure(loader: Iterable[Batch], failures: list[Exception]) -> Iterat
             batch = next(batches)
         except StopIteration:
             return
-        except (OSError, EOFError, RuntimeError, lmdb.Error) as error:
+        except (OSError, EOFError, RuntimeError, MemoryError, lmdb.Error) as error:
             failures.append(error)
             return
         yield batch

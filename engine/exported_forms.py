@@ -9,7 +9,12 @@ from tempfile import TemporaryDirectory
 from torch import nn
 
 from models.config import ModelConfig
-from models.hugging_face import PROCESSOR_FILES, check_hugging_face, export_hugging_face
+from models.hugging_face import (
+    MODEL_FILES,
+    PROCESSOR_FILES,
+    check_hugging_face,
+    export_hugging_face,
+)
 from models.onnx_export import export_onnx
 from models.safetensors_file import save_safetensors
 from reading import Reading
@@ -33,7 +38,8 @@ class Form:
         check: raises a ValueError for a configuration that it has no place for.
         tolerance: of a confidence.
         fusion: compares what the form itself fuses, where it does, with readings of images.
-        owned: names in its folder that hold nothing else's.
+        files: names that it writes in its folder.
+        owned: those of them that hold nothing else's.
 
     """
 
@@ -43,15 +49,20 @@ class Form:
     check: Callable[[ModelConfig], None] = lambda config: None
     tolerance: float = TOLERANCE
     fusion: "Callable[[Path, Sequence[Reading]], Agreement] | None" = None
+    files: Sequence[str] = ()
     owned: Sequence[str] = ()
+
+    def places(self, target: Path) -> set[Path]:
+        """The files that are written for a target."""
+        return {(target / name).resolve() for name in self.files} | {target.resolve()}
 
 
 @contextmanager
 def staged(target: Path, owned: Sequence[str] = ()) -> Iterator[Path]:
     """A place beside a target; what is written there takes the target's place at the end.
 
-    A folder's files replace those of the same names in a folder that exists already. After a fault,
-    nothing is left, and the target is what it was.
+    A folder's files replace those of the same names in a folder that exists already. After a fault
+    until then, nothing is left, and the target is what it was.
 
     Args:
         target: file or folder.
@@ -143,6 +154,7 @@ FORMS = {
         "",
         export_hugging_face,
         check_hugging_face,
+        files=MODEL_FILES + PROCESSOR_FILES,
         owned=PROCESSOR_FILES,
     ),
     "safetensors": Form(

@@ -105,6 +105,10 @@ def save_state(
         if state_path(folder, place).exists():
             state_path(folder, place).replace(state_path(folder, place + 1))
     written.replace(state_path(folder, 1))
+    for path in folder.glob("last_*.pth"):  # of a run that kept more
+        place = path.stem.removeprefix("last_")
+        if place.isdecimal() and int(place) > keep:
+            path.unlink()
 
 
 def state_path(folder: Path, place: int) -> Path:

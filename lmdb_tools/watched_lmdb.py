@@ -1,5 +1,6 @@
 """Records of an LMDB whose file may be cut off, replaced or removed while they are read."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_records(
         try:
             with (
                 lmdb.open(
-                    str(path), readonly=True, lock=False, readahead=False, max_readers=1024
+                    os.fsencode(path), readonly=True, lock=False, readahead=False, max_readers=1024
                 ) as environment,
                 environment.begin(buffers=buffers) as transaction,
             ):

@@ -125,6 +125,11 @@ def surviving_batches(loader: DataLoader, say: Callable[[str], None]) -> Iterato
             for batch in start_loading(loader):
                 taken, deaths = taken + 1, 0
                 yield batch
+        except MemoryError as error:
+            raise DataError(
+                f"There is no memory to load a batch ({cause_of(error)}): lower --workers or "
+                "--batch_size."
+            ) from None
         except (RuntimeError, *CUT_OFF) as error:
             if not (loader.num_workers and tells_of_death(error)):
                 raise

@@ -15,6 +15,7 @@ from models.registry import PRESETS, preset_config, preset_of_shape
 from system.whole_file import whole_file
 from text import CHARSET_PRESETS
 
+MODEL_FILES = ("config.json", "model.safetensors")
 PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer_config.json", "vocab.json")
 ARCHITECTURE = "MgpstrForSceneTextRecognition"
 # Name there -> name here; the rest is the same.
@@ -33,7 +34,7 @@ _UNUSED = ("norm.", "head.", "core_area_head.")
 
 def is_hugging_face_folder(path: Path) -> bool:
     """Whether a folder has the two files of such a model."""
-    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+    return all((path / name).is_file() for name in MODEL_FILES)
 
 
 def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:

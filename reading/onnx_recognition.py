@@ -17,6 +17,7 @@ from models.onnx_form import (
     probabilities_name,
 )
 from reading.recognition import Recognized
+from system.cores import available_cores
 from system.error_cause import cause_of
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -61,7 +62,7 @@ class OnnxRecognition:
         threads = _threads(os.environ.get("OMP_NUM_THREADS", ""))
         options.intra_op_num_threads = threads
         on_gpu = provider == PROVIDERS["cuda"]
-        self._at_once = sys.maxsize if on_gpu else AT_ONCE * (threads or os.cpu_count() or 1)
+        self._at_once = sys.maxsize if on_gpu else AT_ONCE * (threads or available_cores())
         try:
             self._session = onnxruntime.InferenceSession(
                 str(self.path), options, providers=[provider]

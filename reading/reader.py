@@ -124,12 +124,12 @@ class Reader:
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
         asked = {
-            "image_height": image_height,
-            "image_width": image_width,
-            "keep_ratio": keep_ratio,
+            "image_height (--imgH)": image_height,
+            "image_width (--imgW)": image_width,
+            "keep_ratio (--PAD)": keep_ratio,
         }
         for name, value in asked.items():
-            own = getattr(reader.config, name)
+            own = getattr(reader.config, name.split()[0])
             if value not in (None, own):
                 raise ValueError(
                     f"{name} {value} was asked for, but {path} was trained with {own}; leave it "

@@ -11,7 +11,7 @@ import numpy as np
 
 from records.char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from records.label_filter import FilterReport, LabelFilter
-from records.labelled_folder import read_file
+from records.labelled_folder import LEADS_OUT, path_below, read_file
 from records.lmdb_file import DataError
 
 BOXES_FILE = "char_boxes.jsonl"
@@ -37,8 +37,12 @@ class BoxedFolder:
         self._entries: list[tuple[str, str, tuple[CharBox, ...]]] = []
         lines = file.read_bytes().splitlines()
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
                 name, label, boxes = _parse_line(line)
+                if path_below(self.path, name) is None:
+                    raise BoxesError(LEADS_OUT)
             except BoxesError as error:
                 self.report.drop(error.reason, f"line {number}")
                 continue

@@ -85,6 +85,8 @@ def _parse_box(entry: object, number: int) -> CharBox:
         raise BoxesError(
             "box has no character", f"box {number} does not begin with a text that is not empty."
         )
+    if any("\ud800" <= c <= "\udfff" for c in character):  # half of a pair, which JSON may hold
+        raise BoxesError("box has no character", f"box {number} begins with what is no Unicode.")
     for value in numbers:
         # Neither NaN nor infinity, which JSON may hold here, lies within limits.
         if type(value) not in NUMBERS or not -FARTHEST <= value <= FARTHEST:

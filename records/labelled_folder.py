@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 from records.label_filter import FilterReport, LabelFilter
 from records.lmdb_file import DataError
+
+LEADS_OUT = "path leads out of the folder"
 
 
 class BadLineError(ValueError):
@@ -26,6 +28,8 @@ class GroundTruth:
 def read_ground_truth(file: Path) -> GroundTruth:
     """Read a `gt.txt`. A line without a tab may have its label after the first space.
 
+    A line whose path leads out of the file's folder is a bad one.
+
     Raises:
         DataError: no such file.
 
@@ -39,7 +43,10 @@ def read_ground_truth(file: Path) -> GroundTruth:
         try:
             line = decode_line(raw, number)
             if line.strip():
-                entries.append(split_word_line(line))
+                path, label = split_word_line(line)
+                if path_below(file.parent, path) is None:
+                    raise BadLineError(f"{LEADS_OUT}: {path}")
+                entries.append((path, label))
         except BadLineError as error:
             bad.append((number, str(error)))
     return GroundTruth(tuple(entries), tuple(bad))
@@ -133,6 +140,19 @@ class LabelledFolder:
         """Image bytes (None where the file can't be read) and normalised label."""
         path, label = self._entries[number]
         return read_file(self.path / path), self.charset.normalize(label).text
+
+
+def path_below(folder: Path, name: str) -> PurePath | None:
+    """The path below a folder that a list in it names; None where it leads out.
+
+    A list may come from anywhere, and must not pick files from anywhere.
+    """
+    path = PurePosixPath(name)
+    for place in (folder.absolute(), folder.resolve()):
+        if path.is_relative_to(place):
+            path = path.relative_to(place)
+    leads_out = path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive
+    return None if leads_out else path
 
 
 def read_file(path: Path) -> bytes | None:

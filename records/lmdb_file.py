@@ -82,7 +82,12 @@ def open_environment(path: Path) -> lmdb.Environment:
         raise DataError(f"The LMDB {path} has an empty data.mdb: copy or make it again.")
     try:
         environment = lmdb.open(
-            str(path), readonly=True, lock=False, readahead=False, meminit=False, max_readers=1024
+            os.fsencode(path),  # a name need not be UTF-8
+            readonly=True,
+            lock=False,
+            readahead=False,
+            meminit=False,
+            max_readers=1024,
         )
     except lmdb.Error as error:
         raise DataError(f"The LMDB {path} can't be opened: {error}.") from None

@@ -5,6 +5,7 @@ where characters have boxes, `boxes-%09d` (JSON); records count from 1.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ class LmdbWriter:
                     f"{self.partial} is the beginning of another job: {json.dumps(found['job'])}. "
                     "Run that with its own options to finish it, or remove the folder."
                 )
-            self._env = lmdb.open(str(self.partial), map_size=self._map_size)
+            self._env = lmdb.open(os.fsencode(self.partial), map_size=self._map_size)
             self._map_size = self._env.info()["map_size"]
             self.count, self.progress = found["count"], found["progress"]
             return
@@ -107,7 +108,7 @@ class LmdbWriter:
             (self.partial / name).unlink()
         # Where all is lost anyway on a fault, nothing needs to be on disk before the end.
         self._env = lmdb.open(
-            str(self.partial), map_size=self._map_size, sync=self._job is not None
+            os.fsencode(self.partial), map_size=self._map_size, sync=self._job is not None
         )
 
     def __exit__(self, kind, error, trace) -> None:
@@ -201,7 +202,7 @@ def _get(folder: Path, key: bytes) -> bytes | None:
         return None
     try:
         with (
-            lmdb.open(str(folder), readonly=True, lock=False) as environment,
+            lmdb.open(os.fsencode(folder), readonly=True, lock=False) as environment,
             environment.begin() as transaction,
         ):
             return transaction.get(key)

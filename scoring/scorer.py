@@ -33,7 +33,7 @@ from scoring.comparison import compare
 from scoring.evaluation_sets import EvaluationSets, called
 from scoring.findings import Findings
 from scoring.gallery import Gallery, gallery
-from scoring.summary import Summary, summarize
+from scoring.summary import Summary, each_image_once, summarize
 from scoring.tables import length_table, measures_tables
 from text import Charset
 
@@ -162,7 +162,7 @@ class Scorer:
         options = self._options
         most = GALLERY if options.gallery is None else options.gallery
         reader = Reader(model, str(self._process.device), options.batch_size)
-        images = sum(s.images - s.correct["fused"] for s in summary.scores)
+        images = sum(not word.right("fused") for word in each_image_once(summary.scores))
         progress = Progress(min(most, images), "misread words", self._log, unit="images")
         found = gallery(summary, reader, sets, most, progress.update)
         progress.close()

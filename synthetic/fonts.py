@@ -117,18 +117,22 @@ def packaged_files() -> Iterator[Path]:
 
 def system_folders() -> list[Path]:
     """Where this operating system keeps fonts; not all of them need exist."""
-    home = Path.home()
+    try:
+        homes = [Path.home()]
+    except RuntimeError:  # a user without one, as in some containers
+        homes = []
     if sys.platform == "win32":
         windows = Path(os.environ.get("WINDIR", "C:/Windows"))
-        local = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
-        return [windows / "Fonts", local / "Microsoft" / "Windows" / "Fonts"]
+        own = [Path(os.environ.get("LOCALAPPDATA", h / "AppData" / "Local")) for h in homes]
+        return [windows / "Fonts", *(local / "Microsoft" / "Windows" / "Fonts" for local in own)]
     if sys.platform == "darwin":
-        return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library" / "Fonts"]
+        own = [home / "Library" / "Fonts" for home in homes]
+        return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), *own]
     return [
         Path("/usr/share/fonts"),
         Path("/usr/local/share/fonts"),
-        home / ".fonts",
-        home / ".local" / "share" / "fonts",
+        *(home / ".fonts" for home in homes),
+        *(home / ".local" / "share" / "fonts" for home in homes),
     ]
 
 

@@ -39,12 +39,12 @@ def write_text(path: Path | str, text: str) -> None:
     """
     path = Path(path)
     replaceable = path.is_file() and not path.is_symlink() and os.access(path.parent, os.W_OK)
-    if path.exists() and not replaceable:
-        path.write_bytes(text.encode())
+    if (path.exists() or path.is_symlink()) and not replaceable:
+        path.write_bytes(_encoded(text))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(_encoded(text))
 
 
 def append_whole(path: Path, text: str) -> None:
@@ -54,7 +54,7 @@ def append_whole(path: Path, text: str) -> None:
         OSError: it can't be written, as on a full disk; the file is as it was.
 
     """
-    data = text.encode()
+    data = _encoded(text)
     with path.open("ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)
         try:
@@ -64,3 +64,8 @@ def append_whole(path: Path, text: str) -> None:
             with suppress(OSError):  # a device has no length
                 file.truncate(before)
             raise
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; bytes of file names that are none stand as escapes."""
+    return text.encode("utf-8", "backslashreplace")

@@ -3,6 +3,7 @@
 import os
 import string
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,7 @@ class Charset:
     def __post_init__(self):
         if not self.characters:
             raise ValueError("The charset is empty; give at least one character.")
-        twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        twice = sorted(c for c, times in Counter(self.characters).items() if times > 1)
         if twice:
             raise ValueError(f"Characters that stand twice in the charset: {describe(twice)}.")
         decomposed = [c for c in self.characters if unicodedata.normalize("NFC", c) != c]

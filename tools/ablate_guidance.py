@@ -9,7 +9,6 @@ Renders training and test words (with character boxes), trains every arm, and wr
 import argparse
 import json
 import math
-import os
 import shutil
 import statistics
 import sys
@@ -29,6 +28,7 @@ from scipy.stats import t as student_t
 from console.argument_types import above_zero, positive
 from console.markdown_table import markdown
 from console.progress import Progress, RunLog
+from console.script_end import fail, interrupted
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.core_area_score import score_core_areas
 from engine.distributed import Process
@@ -52,9 +52,9 @@ from synthetic.levels import LEVELS
 from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from synthetic.words import EasyWords, VocabularyWords
+from system.cores import available_cores
 from system.whole_file import whole_file
 from text import Charset
-from utils import fail
 
 RENDERING_SEED = 226
 INFORMATIVE = (50.0, 90.0)  # percent that the plain arm must reach
@@ -129,7 +129,7 @@ def render(folder: Path, level: str, train: int, test: int, log: RunLog) -> tupl
     words = EasyWords() if level == "easy" else VocabularyWords()
     renderer = Renderer(level, words, faces, RENDERING_SEED)
     paths = folder / "train", folder / "test"
-    with RenderPool(renderer, os.cpu_count() or 1) as pool:
+    with RenderPool(renderer, available_cores()) as pool:
         for number, (path, count) in enumerate(zip(paths, (train, test), strict=True)):
             if path.exists():
                 continue
@@ -355,6 +355,8 @@ def main() -> None:
         print(ablate(options))
     except (OSError, ValueError, NoFontsError, NonFiniteLossError, UnfinishedArmError) as error:
         fail(error)
+    except KeyboardInterrupt:
+        interrupted("the same command goes on with the arms that are not done")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from augmentation import Augmenter
 from console.argument_types import above_zero, file_to_write, positive
 from console.markdown_table import markdown
 from console.progress import RunLog
+from console.script_end import fail
 from dataset import ImageFormat, TrainingDataset, collate
 from engine.learning_options import AUGMENTATION_DEFAULTS
 from loading.preprocessing import UnreadableImageError, decode_image, resize_image
@@ -51,7 +52,6 @@ from synthetic.parallel import RenderPool
 from synthetic.renderer import Renderer
 from system.whole_file import write_text
 from text import CHARSET_PRESETS, Charset, build_codecs
-from utils import fail
 
 BATCH = 100
 FORMAT = ImageFormat()

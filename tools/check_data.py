@@ -11,7 +11,6 @@ errors, 2 wrong usage, 130 interrupted.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import lmdb
 
 from console.argument_types import file_to_write, positive
 from console.progress import RunLog
+from console.script_end import interrupted
 from lmdb_tools.check_report import as_json, as_text
 from lmdb_tools.cleaned_copy import refuse_place, write_cleaned_copy
 from lmdb_tools.purpose import EVALUATION, TRAINING, find_purposes
@@ -29,10 +29,11 @@ from lmdb_tools.record_check import Rules
 from lmdb_tools.tree_check import check_tree
 from records.lmdb_file import DataError
 from records.lmdb_set import find_lmdbs
+from system.cores import available_cores
 from system.whole_file import write_text
 from text import Charset
 
-PASSED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+PASSED, FAILED, WRONG_USAGE = 0, 1, 2
 
 
 def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -71,7 +72,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         type=positive,
-        default=os.cpu_count() or 1,
+        default=available_cores(),
         metavar="N",
         help="processes (default: as many as cores)",
     )
@@ -105,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, OSError, lmdb.Error) as error:
         return _say(error, FAILED)
     except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
+        interrupted("not all was checked")
     return PASSED if tree.passed else FAILED
 
 

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from console.argument_types import file_to_write, positive
 from console.markdown_table import markdown
+from console.script_end import fail
 from loading.preprocessing import decode_image
 from reading import Reader, open_image
 from records.lmdb_file import DataError
 from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
-from utils import fail
 
 TESSERACT_WORD = "5"  # level of a word's line in its table
 

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from console.argument_types import file_to_write, positive
 from console.markdown_table import markdown
+from console.script_end import fail, interrupted
 from engine.exported_forms import FORMS, compare, megabytes
 from loading.preprocessing import decode_image
 from models.checkpoint import load_model
@@ -33,7 +34,6 @@ from reading.weights import find_weights
 from text import GranularityReading
 from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
 from tools.labelled_words import is_right, labelled_sets, readable
-from utils import fail
 
 HEADER = (
     *("form", "MB", "images/s", "accuracy %", "change"),
@@ -212,6 +212,8 @@ def main() -> None:
             rows = measure(forms, images, Path(folder), options.rounds, options.batch_size)
     except (RuntimeError, ValueError, OSError) as error:  # RuntimeError: a form's process ended
         fail(error)
+    except KeyboardInterrupt:
+        interrupted("nothing was measured")
     cells = [
         [
             *(r.form, f"{r.megabytes:.1f}", f"{r.images_per_s:.2f}", f"{r.accuracy:.2f}"),

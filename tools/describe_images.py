@@ -26,8 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
+from console.argument_types import positive
+from console.script_end import fail, interrupted
 from records.lmdb_file import DataError, count_records, reading, stored_record
-from synthetic.fonts import find_faces
+from synthetic.fonts import NoFontsError, find_faces
 from synthetic.levels import LEVELS
 from synthetic.renderer import Renderer
 
@@ -35,6 +37,13 @@ MEASURES = ("brightness", "contrast", "edge density", "width/height")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 EDGE_STEP = 0.05
 SHEET_WIDTH, SHEET_ROWS, TILE_HEIGHT, TILE_WIDTH, CAPTION_HEIGHT = 1400, 9, 56, 300, 16
+
+
+def sheet(text: str) -> Path:
+    """A picture's path."""
+    if Path(text).suffix.lower() not in IMAGE_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text} must end with {' or '.join(IMAGE_SUFFIXES)}")
+    return Path(text)
 
 
 def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -48,22 +57,33 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     sample = parser.add_mutually_exclusive_group(required=True)
     sample.add_argument("--lmdb", type=Path, metavar="PATH", help="describe the images of an LMDB")
     sample.add_argument("--level", choices=LEVELS, help="render images of this level")
-    parser.add_argument("--count", type=int, default=1000, metavar="N", help="images (1000)")
+    parser.add_argument(
+        "--count", type=positive, default=1000, metavar="N", help="images (default: 1000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the rendering; default: 0")
     parser.add_argument(
         "--packaged_fonts_only", action="store_true", help="render without the system's fonts"
     )
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet there")
+    parser.add_argument("--sheet", type=sheet, metavar="FILE", help="write a contact sheet there")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table and writes the sheet; the exit status."""
     args = get_args(arguments)
+    try:
+        return describe(args)
+    except (DataError, NoFontsError, OSError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        interrupted("nothing was written")
+
+
+def describe(args: argparse.Namespace) -> int:
+    """Measure, print, draw; the exit status."""
     real = [image for folder in args.real for image in real_images(folder)]
     if args.real and not real:
-        print(f"error: no images in {', '.join(map(str, args.real))}.", file=sys.stderr)
-        return 2
+        raise DataError(f"no images in {', '.join(map(str, args.real))}.")
     if args.lmdb:
         sample = list(lmdb_images(args.lmdb, args.count))
     else:
@@ -72,8 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         words = map(renderer.sample, range(args.count))
         sample = [(word.image[:, :, ::-1], word.text) for word in words]
     if not sample:
-        print(f"error: no images in {args.lmdb}.", file=sys.stderr)
-        return 2
+        raise DataError(f"no images in {args.lmdb}.")
     rows = compare([image for image, _ in sample], real)
     print(table(rows))
     if args.sheet:
@@ -131,25 +150,25 @@ def real_images(folder: Path) -> Iterator[np.ndarray]:
     inner = folder / "images"
     for path in sorted((inner if inner.is_dir() else folder).rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            # Read by NumPy, as OpenCV can't open every path on Windows.
-            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            # Not by OpenCV, which can't open every path on Windows.
+            image = decode(path.read_bytes())
             if image is not None:
                 yield image
 
 
+def decode(contents: bytes) -> np.ndarray | None:
+    """An image file as uint8 [H, W, 3], BGR; None where it can't be decoded."""
+    return cv2.imdecode(np.frombuffer(contents, np.uint8), cv2.IMREAD_COLOR) if contents else None
+
+
 def lmdb_images(path: Path, count: int) -> Iterator[tuple[np.ndarray, str]]:
     """The first `count` images, uint8 [H, W, 3], BGR, of an LMDB and their labels."""
-    try:
-        with reading(path) as transaction:
-            for number in range(1, min(count, count_records(transaction, path)) + 1):
-                record = stored_record(transaction, number)
-                image = cv2.imdecode(
-                    np.frombuffer(record.image or b"\0", np.uint8), cv2.IMREAD_COLOR
-                )
-                if image is not None:
-                    yield image, (record.label or b"").decode("utf-8", "replace")
-    except DataError as error:
-        raise SystemExit(f"error: {error}") from None
+    with reading(path) as transaction:
+        for number in range(1, min(count, count_records(transaction, path)) + 1):
+            record = stored_record(transaction, number)
+            image = decode(record.image or b"")
+            if image is not None:
+                yield image, (record.label or b"").decode("utf-8", "replace")
 
 
 def write_sheet(
@@ -159,9 +178,7 @@ def write_sheet(
     parts = [_tiles(sample, CAPTION_HEIGHT)]
     if real:
         parts += [np.full((12, SHEET_WIDTH, 3), 255, np.uint8), _tiles(real, 4)]
-    ok, data = cv2.imencode(path.suffix or ".png", np.concatenate(parts))
-    if not ok:
-        raise SystemExit(f"error: can't write {path}: name a .png or .jpg file.")
+    _, data = cv2.imencode(path.suffix, np.concatenate(parts))
     path.write_bytes(data.tobytes())
 
 

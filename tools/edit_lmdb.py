@@ -23,6 +23,7 @@ import lmdb
 
 from console.argument_types import positive, share, whole
 from console.progress import RunLog
+from console.script_end import interrupted
 from lmdb_tools.export import export
 from lmdb_tools.merge import merge
 from lmdb_tools.split import split
@@ -30,7 +31,7 @@ from lmdb_tools.subset import subset_by_count, subset_by_fraction, subset_by_lis
 from records.lmdb_file import DataError
 
 SEED = 226
-FAILED, INTERRUPTED = 2, 130
+FAILED = 2
 PART = re.compile(r"(\w[\w.-]*)=(.+)")
 
 
@@ -125,8 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
+        interrupted("nothing was written")
     return 0
 
 

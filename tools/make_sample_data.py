@@ -12,7 +12,6 @@ the same records, whatever --jobs is. Images: JPEG, uint8 RGB.
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -29,6 +28,7 @@ import lmdb
 
 from console.argument_types import positive, seed
 from console.progress import Progress, RunLog
+from console.script_end import interrupted
 from engine.stream_options import add_stream_options, stream_settings
 from lmdb_tools.whole_folder import marked_folder
 from records.benchmarks import EIGHT
@@ -36,6 +36,7 @@ from records.lmdb_file import STAND_IN
 from records.lmdb_writer import LmdbWriter
 from synthetic.fonts import NoFontsError
 from synthetic.parallel import Record, RenderPool
+from system.cores import available_cores
 
 SETTINGS_FILE = "sample_data.json"
 GENERATOR = "tools/make_sample_data.py 1"  # the number grows when the same seed looks otherwise
@@ -85,7 +86,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     run = parser.add_argument_group("run")
     run.add_argument(
         "--jobs",
-        default=os.cpu_count() or 1,
+        default=available_cores(),
         type=positive,
         metavar="N",
         help="processes; default: one a core",
@@ -110,8 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        print("interrupted: nothing was left half-written.", file=sys.stderr)
-        return 130
+        interrupted("nothing was left half-written")
     return 0
 
 

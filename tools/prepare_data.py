@@ -9,7 +9,6 @@ shown at the end. Interrupted, the same command goes on where it was.
 """
 
 import argparse
-import os
 import sys
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -21,9 +20,11 @@ import lmdb
 
 from console.argument_types import positive
 from console.progress import RunLog
+from console.script_end import interrupted
 from converters.conversion import convert
 from converters.kinds import KINDS
 from records.lmdb_file import DataError
+from system.cores import available_cores
 
 
 def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,7 +40,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
         command.add_argument(
             "--jobs",
             type=positive,
-            default=os.cpu_count() or 1,
+            default=available_cores(),
             metavar="N",
             help="processes (default: one a core)",
         )
@@ -68,11 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        print(
-            "interrupted: the same command goes on from the last records that were saved.",
-            file=sys.stderr,
-        )
-        return 130
+        interrupted("the same command goes on from the last records that were saved")
     return 0
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 # Scripts run from the root, but Python puts the script's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from console.script_end import fail, interrupted
 from engine.run_folder import RunFolder, RunFolderError
 from engine.stopping import exit_on_sigterm
-from utils import fail
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = Path("quickstart")
@@ -117,4 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        interrupted("the next quickstart starts over")

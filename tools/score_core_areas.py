@@ -17,6 +17,7 @@ import torch
 from console.argument_types import file_to_write, positive, share, whole
 from console.markdown_table import markdown
 from console.progress import Progress, RunLog
+from console.script_end import fail, interrupted
 from engine.core_area_score import THRESHOLD, CoreAreaScore, NoCoreAreaError, score_core_areas
 from models import ConfigError
 from models.checkpoint import CheckpointError, load_model
@@ -27,7 +28,6 @@ from records.lmdb_file import DataError
 from records.lmdb_set import LmdbSet, find_lmdbs
 from system.whole_file import write_text
 from text import Charset
-from utils import fail
 
 
 def open_sets(place: Path, label_filter: LabelFilter) -> dict[str, LmdbSet | BoxedFolder]:
@@ -111,6 +111,8 @@ def main() -> None:
             write_text(options.json, json.dumps(contents, indent=2) + "\n")
     except (CheckpointError, ConfigError, DataError, NoCoreAreaError, OSError) as error:
         fail(error)
+    except KeyboardInterrupt:
+        interrupted("no scores were written")
 
 
 if __name__ == "__main__":

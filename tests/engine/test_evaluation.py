@@ -190,6 +190,10 @@ def test_json_has_counts_and_totals():
     assert contents["totals"][0]["weighted"] == {"char": 50.0, "fused": 50.0}
 
 
+def test_a_bar_in_a_cell_is_no_column():
+    assert markdown(["image", "text"], [["a|b", "c"]]).splitlines()[-1] == r"| a\|b  |    c |"
+
+
 def test_markdown_columns_are_aligned():
     text = markdown(["a", "b"], [["long name", "1"], ["x", "100"]])
     assert len({len(line) for line in text.splitlines()}) == 1

@@ -115,7 +115,7 @@ def test_workers(workers):
 
 
 def test_minus_one_worker_is_all_cores(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    monkeypatch.setattr("utils.available_cores", lambda: 7)
     assert get_args("train_final_dist", [*TRAIN, "--workers", "-1"]).workers == 7
 
 

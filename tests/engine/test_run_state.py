@@ -67,6 +67,7 @@ def test_the_last_ones_are_kept_and_the_newest_is_found(tmp_path, model, log):
     assert "after iteration 4" in log.shown()
     save(tmp_path, model, 5, keep=1)
     assert find_state("auto", tmp_path, log)[2].iteration == 5
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
 
 
 def test_a_state_is_a_checkpoint_to_read_with(tmp_path, model):

@@ -157,14 +157,17 @@ def test_a_rank_without_images_of_an_unreadable_set_goes_on(make):
     assert validation.history == []
 
 
-def test_a_rank_that_can_not_read_tells_the_others(make, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError("gone"), "gone"), (MemoryError(), "MemoryError")]
+)
+def test_a_rank_that_can_not_read_tells_the_others(make, monkeypatch, error, told):
     """The counts are summed before the error is raised; else the others wait for them forever."""
     validation = make()
     summed = []
     monkeypatch.setattr(Process, "total", lambda _, v: summed.append(v.tolist()) or v)
-    monkeypatch.setattr(LmdbSet, "read", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr(LmdbSet, "read", lambda *_: (_ for _ in ()).throw(error))
     ((name, records),) = validation.sets.items()
-    with pytest.raises(DataError, match="can't be scored: gone"):
+    with pytest.raises(DataError, match=f"can't be scored: {told}"):
         validation.evaluator(name, records)
     assert len(summed) == 1
 

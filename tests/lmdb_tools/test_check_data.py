@@ -292,7 +292,7 @@ def test_interrupted(jobs, tmp_path, make_lmdb):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err == "error: interrupted\n"
+    assert err == "interrupted: not all was checked\n"
     assert set(out.split()) <= {"started"}
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 

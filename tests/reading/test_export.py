@@ -257,6 +257,7 @@ def test_two_forms_in_one_place_and_one_over_its_source_are_refused(tmp_path):
     for own in (
         ["--safetensors", target, "--safetensors_half", target],
         ["--safetensors", "assets/weights/acds_char_str_light.safetensors"],
+        ["--safetensors", tmp_path / "hf/model.safetensors", "--hugging_face", tmp_path / "hf"],
     ):
         command = [sys.executable, "export.py", "--model_dir", "acds_char_str_light", *own]
         root = Path(__file__).resolve().parents[2]

@@ -55,7 +55,6 @@ def test_lines_are_images_with_words_and_boxes(folder, end):
 
 
 BAD_LINES = {
-    b"": NO_LINE,
     b"{": NO_LINE,
     b"null": NO_LINE,
     b"[]": NO_LINE,
@@ -64,6 +63,8 @@ BAD_LINES = {
     b"[" * 100_000: NO_LINE,
     json.dumps(entry(chars=["a", "b"], boxes=[[1, 1, 2, 2]] * 2)).encode(): NO_LINE,
     json.dumps(entry(name=7)).encode(): NO_LINE,
+    json.dumps(entry(name="../1.png")).encode(): "path leads out of the folder",
+    json.dumps(entry(name="/etc/1.png")).encode(): "path leads out of the folder",
     json.dumps(entry(name=None)).encode(): NO_LINE,
     json.dumps(entry(boxes=[[1, 1, 2, 2]] * 2)).encode(): NO_LINE,
     json.dumps(entry(boxes=[[1, 1, 2, 2]] * 4)).encode(): NO_LINE,
@@ -84,7 +85,7 @@ BAD_LINES = {
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=lambda line: line[:30].decode("latin-1"))
 def test_a_bad_line_is_dropped_and_counted(folder, line):
-    opened = BoxedFolder(folder(line, entry()), label_filter())
+    opened = BoxedFolder(folder(line, entry(), b" "), label_filter())  # blank ones are none
     assert len(opened) == 1
     assert opened.report.dropped == {BAD_LINES[line]: 1}
     assert opened.report.examples[BAD_LINES[line]] == ["line 1"]

@@ -73,6 +73,7 @@ NO_CORNER = "corner is not a pair of numbers within reach"
         (b'[{"a": 1}]', NO_BOX),
         (b"[[1, 1, 2, 3, 4]]", "box has no character"),
         (b'[["", 1, 2, 3, 4]]', "box has no character"),
+        (b'[["\\ud800", 1, 2, 3, 4]]', "box has no character"),
         (b'[[["a"], 1, 2, 3, 4]]', "box has no character"),
         (b'[["a", 1, 2, 3, NaN]]', NO_CORNER),
         (b'[["a", 1, 2, 3, -Infinity]]', NO_CORNER),

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from records.lmdb_set import (
     open_evaluation_sets,
     select_lmdbs,
 )
+from records.lmdb_writer import LmdbWriter
 from text import Charset
 
 DIGITS_AND_LETTERS = Charset.load("36")
@@ -247,3 +249,10 @@ def test_a_report_tells_how_to_keep_more(tmp_path, make_lmdb, encode_image):
     ):
         for opened in (LmdbSet(path, label_filter), LmdbSet(path, label_filter)):  # from its index
             assert str(opened.report).endswith(f"to keep more: {cures}")
+
+
+def test_a_folder_s_name_need_not_be_utf8(tmp_path, encode_image):
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    with LmdbWriter(place) as writer:
+        writer.write(encode_image("one"), "one")
+    assert LmdbSet(place, lenient()).read(1)[1] == "one"

@@ -341,6 +341,35 @@ def test_demo_keeps_what_it_has_read_when_interrupted(tmp_path, monkeypatch, cap
     assert "interrupted: 1 of 11 images are read" in capsys.readouterr().err
 
 
+def test_each_picture_has_a_name_of_its_own():
+    files = [Path("x_y/a.jpg"), Path("x/y/a.jpg"), Path("x/y/a.png"), Path("é" * 200 + ".jpg")]
+    names = demo.picture_names(files)
+    assert list(names) == files and len(set(names.values())) == 4
+    assert all(len(name.encode()) <= 255 for name in names.values())
+    assert names[files[0]] == "x_y_a.jpg_attention.png"
+
+
+def test_demo_tells_where_pictures_are_if_later_ones_cannot_be_written(
+    tmp_path, monkeypatch, capsys
+):
+    picture, drawn = demo.attention_picture, []
+
+    def second_fails(*arguments):
+        drawn.append(1)
+        if len(drawn) == 2:
+            raise OSError("no space")
+        return picture(*arguments)
+
+    monkeypatch.setattr(demo, "attention_picture", second_fails)
+    options = ["--model_dir", "acds_char_str_light", "--attention_dir", str(tmp_path / "maps")]
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--demo_imgs", str(ROOT / "demo_imgs"), *options])
+    demo.main()
+    shown = capsys.readouterr()
+    assert f"attention pictures: {tmp_path}/maps\n" in shown.out
+    assert shown.err == "no more attention pictures: no space; see --attention_dir\n"
+    assert len(list((tmp_path / "maps").iterdir())) == 1 and len(drawn) == 2
+
+
 def test_demo_reads_on_where_pictures_cannot_be_written(run, tmp_path):
     (tmp_path / "file").write_text("")
     done = run(

@@ -38,6 +38,16 @@ def test_extra_folders_are_searched_and_copies_count_once(tmp_path, monkeypatch)
     assert Path(found[0].path).name == "a.ttf"
 
 
+def test_a_user_without_a_home_has_the_systems_fonts(monkeypatch):
+    before = fonts.system_folders()
+
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    assert fonts.system_folders() and set(fonts.system_folders()) < set(before)
+
+
 def test_without_fonts_the_error_says_where_it_looked(tmp_path, monkeypatch):
     monkeypatch.setattr(fonts, "packaged_files", list)
     with pytest.raises(NoFontsError, match="Cure") as caught:

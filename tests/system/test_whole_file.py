@@ -34,6 +34,13 @@ def test_text_is_added_whole_or_not_at_all(tmp_path):
     assert path.read_text(encoding="utf-8").splitlines() == ["é" * 30, "next"]
 
 
+def test_names_that_are_not_utf8_are_written_as_escapes(tmp_path):
+    name = os.fsdecode(b"\xff.jpg")
+    append_whole(tmp_path / "log", f"{name}\n")
+    write_text(tmp_path / "table", f"{name}\n")
+    assert (tmp_path / "log").read_text() == (tmp_path / "table").read_text() == "\\udcff.jpg\n"
+
+
 def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
     done = []
     sync, replace = os.fsync, Path.replace
@@ -54,6 +61,9 @@ def test_text_goes_into_new_folders_and_through_links_and_pipes(tmp_path):
     write_text(tmp_path / "link", "through\n")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "new/folder/file").read_text() == "through\n"
+    (tmp_path / "new/folder/file").unlink()
+    write_text(tmp_path / "link", "through again\n")
+    assert (tmp_path / "new/folder/file").read_text() == "through again\n"
     reader, writer = os.pipe()
     write_text(f"/dev/fd/{writer}", "piped\n")
     os.close(writer)

@@ -84,3 +84,9 @@ def test_a_number_that_is_no_preset_is_refused():
     with pytest.raises(ValueError, match="There is no preset 95, only 36, 62, 94"):
         Charset.load("95")
     assert Charset.load("0123456789").characters == "0123456789"
+
+
+def test_a_huge_charset_is_refused_at_once():
+    characters = "".join(map(chr, range(0x4E00, 0x9FA6))) * 20  # 400,000: by count(), minutes
+    with pytest.raises(ValueError, match="stand twice"):
+        Charset(characters)

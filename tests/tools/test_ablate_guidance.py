@@ -170,7 +170,7 @@ def test_arms_compare_with_arms_that_are_there():
 
 def test_a_tiny_ablation_finishes_and_repeats_nothing(tmp_path, monkeypatch):
     # A pool would take longer than it saves.
-    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(ablate_guidance, "available_cores", lambda: 1)
     small = {"width": 48, "depth": 3, "extractor_widths": (8, 8, 16, 16, 32)}
     small |= {"bpe_classes": 50, "wp_classes": 60}
     arms = tuple(replace(arm, changes={**arm.changes, **small}) for arm in ARMS)
@@ -204,7 +204,7 @@ def test_a_tiny_ablation_finishes_and_repeats_nothing(tmp_path, monkeypatch):
 
 
 def test_an_arm_that_a_signal_ends_is_no_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(ablate_guidance, "available_cores", lambda: 1)
     step, taken = ablate_guidance.Trainer._take_step, count(1)
 
     def terminated(*arguments):
@@ -219,7 +219,7 @@ def test_an_arm_that_a_signal_ends_is_no_result(tmp_path, monkeypatch):
 
 
 def test_a_signal_after_an_arms_last_step_stops_before_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(ablate_guidance, "available_cores", lambda: 1)
     keep, kept = ablate_guidance.Validation._keep, count(1)
 
     def terminated(*arguments):
@@ -235,7 +235,7 @@ def test_a_signal_after_an_arms_last_step_stops_before_the_next(tmp_path, monkey
 
 
 def test_an_arm_that_was_not_scored_to_its_end_is_no_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(ablate_guidance, "available_cores", lambda: 1)
     score, scored = ablate_guidance.Evaluator.__call__, count(1)
 
     def failing(*arguments, **settings):
@@ -250,7 +250,7 @@ def test_an_arm_that_was_not_scored_to_its_end_is_no_result(tmp_path, monkeypatc
 
 
 def test_rendered_words_have_boxes_that_are_theirs(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablate_guidance.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(ablate_guidance, "available_cores", lambda: 1)
     log = ablate_guidance.RunLog(enabled=False)
     paths = render(tmp_path, "easy", 5, 3, log)
     filtered = ablate_guidance.LabelFilter(ablate_guidance.Charset.load("36"), 25)
