@@ -31,7 +31,8 @@ def check_demo(options: Namespace) -> None:
     """Refuse what a page does not do, and what only a page does.
 
     Raises:
-        OptionError: no images without --web, --port without it, or files to write beside it.
+        OptionError: no images without --web, --port without it, files to write beside it, or a
+            place for pictures that are not drawn.
 
     """
     if not options.web:
@@ -39,6 +40,8 @@ def check_demo(options: Namespace) -> None:
             raise OptionError("--port is that of the page of --web; add that.")
         if options.demo_imgs is None:
             raise OptionError("--demo_imgs names the images to read; or give --web.")
+        if options.no_attention and options.attention_dir:
+            raise OptionError("--attention_dir is for pictures that --no_attention doesn't draw.")
         return
     for name in ("attention_dir", "no_attention", "csv", "json"):
         if getattr(options, name):

@@ -1,6 +1,7 @@
-"""Every command of the README and of data/README.md runs as it is written.
+"""Every command of the README, of data/README.md and of docs/ runs as it is written.
 
-Those of data/README.md that need a set's own files are parsed in tests/converters.
+Those that need a set's own files are parsed in tests/converters, and what takes long, or needs more
+than the repository, is only looked at for its options.
 """
 
 import json
@@ -57,7 +58,8 @@ def shortened(command: str, place: Path) -> str:
     return command
 
 
-ALL = commands("README.md") + commands("data/README.md")
+PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
+ALL = [command for page in [*PAGES, "data/README.md"] for command in commands(page)]
 RECIPE = "recipes/acds_char_str_light"
 OF_DATA = commands("data/README.md", "sh")
 
@@ -175,8 +177,54 @@ def test_training_leaves_what_the_readme_says(run, tmp_path):
     assert "IC15_2077" not in table
 
 
+def test_own_words_are_learned_as_the_readme_says(run, tmp_path):
+    for entry in ("tools", "train_final_dist.py", "demo.py"):
+        (tmp_path / entry).symlink_to(ROOT / entry)
+    shutil.copytree(ROOT / "demo_imgs", tmp_path / "my_words")
+    truth = "".join(f"{file.name}\t{file.stem}\n" for file in (ROOT / "demo_imgs").glob("*.jpg"))
+    (tmp_path / "my_words/gt.txt").write_text(truth, encoding="utf-8")
+    own = [c for c in commands("README.md", "sh") if "mine" in c]
+    assert len(own) == 5
+    small = "--num_iter 1 --valInterval 1 --batch_size 2 --workers 0"
+    own = [f"{c} {small}" if "train_final" in c else c for c in own]
+    shown = run("\n".join(["set -e", f"cd {tmp_path}", *own])).stdout
+    assert "training data/mine/training: 10 records kept" in shown
+    assert "best accuracy" in shown and "| night.jpg" in shown
+
+
+def test_commands_that_are_not_run_have_known_options(run):
+    told: dict[str, str] = {}
+    for command in (command for page in PAGES for command in commands(page, "sh")):
+        script = re.search(r"\w\S*\.py( (folder|split))?", command)  # the latter have a help each
+        if script is None or "tools/" not in script[0]:
+            continue
+        if script[0] not in told:
+            told[script[0]] = run(f"python3 {script[0]} --help").stdout
+        given = re.findall(r" (--\w+)", command[script.end() :])
+        assert not [option for option in given if option not in told[script[0]]], command
+    assert len(told) > 5
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as they are linked to on the web."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_links_lead_somewhere():
+    pages = [p for p in ROOT.rglob("*.md") if not {".venv", "results"} & set(p.parts)]
+    for page in pages:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not link.startswith("http"):
+                path, _, anchor = link.partition("#")
+                target = (page.parent / path).resolve() if path else page
+                assert target.exists(), (page, link)
+                assert not anchor or anchor in anchors(target), (page, link)
+
+
 def test_python_examples(run):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
     examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(examples) == 3
     for example in examples:

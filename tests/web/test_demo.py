@@ -99,6 +99,7 @@ def test_a_taken_port_gets_a_sentence(checkpoint):
     [
         ([], "--demo_imgs names the images"),
         (["--demo_imgs", "d", "--port", "0"], "--port is that of the page"),
+        (["--demo_imgs", "d", "--no_attention", "--attention_dir", "a"], "--attention_dir is for"),
         (["--web", "--csv", "c.csv"], "--csv is about files"),
         (["--web", "--no_attention"], "--no_attention is about files"),
     ],
