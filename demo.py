@@ -16,13 +16,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from console.listing import first_of
 from console.markdown_table import markdown
 from console.script_end import fail, interrupted
 from engine.model_options import check_against_checkpoint
-from engine.reading_options import check_demo
+from engine.reading_options import check_demo, refuse_overwriting
 from reading import IMAGE_SUFFIXES, Reader, Reading, UnreadableImageError, find_images, open_image
 from reading.attention_pictures import attention_picture
 from reading.images import SAMPLES, shown_path
+from reading.weights import find_weights
 from system.whole_file import write_text
 from utils import get_args
 
@@ -94,6 +96,19 @@ def without_pictures(options: Namespace, files: list[Path]) -> list[Path]:
     return [file for file in files if file not in drawn]
 
 
+def say_passed_over(place: Path) -> None:
+    """Files of a folder that are not taken for images."""
+    if place.is_dir():
+        others = [
+            shown_path(p.name)
+            for p in sorted(place.iterdir())
+            if p.is_file() and p.suffix.lower() not in IMAGE_SUFFIXES
+        ]
+        if others:
+            shown = _on_one_line(first_of(others))
+            print(f"passed over, by their suffix no images: {shown}", file=sys.stderr)
+
+
 def as_row(reading: Reading) -> dict[str, str | float]:
     """A reading as plain values: fused first, then every granularity."""
     row = {
@@ -155,6 +170,9 @@ def load_reader(options: Namespace) -> Reader:
 def read_files(options: Namespace) -> None:
     """Read, print, write; of what was read, where Ctrl-C ends it."""
     files = without_pictures(options, find_images(options.demo_imgs))
+    outputs = {"csv": options.csv, "json": options.json}
+    refuse_overwriting(outputs, [*files, find_weights(options.model_dir)])
+    say_passed_over(Path(options.demo_imgs))
     reader = load_reader(options)
     rows, stopped = [], False
     try:
@@ -165,6 +183,9 @@ def read_files(options: Namespace) -> None:
     if rows:
         print(show(rows, list(reader.codecs)))
         write_files(options, rows)
+        if len(rows) < len(files) and not stopped:
+            unread = len(files) - len(rows)
+            print(f"{unread:,} of {len(files):,} files could not be read", file=sys.stderr)
     elif not stopped:
         raise UnreadableImageError(f"none of the {len(files)} files can be read")
     if stopped:

@@ -11,21 +11,15 @@ from pathlib import Path
 dependencies = ["numpy", "PIL", "safetensors", "tokenizers", "torch"]
 
 _ROOT = Path(__file__).resolve().parent
-_OWN = (
-    "models",
-    "modules",
-    "text",
-    "loading",
-    "system",
-    "reading",
-)
+_OWN = ("console", "loading", "models", "modules", "reading", "system", "text")
 # torch.hub takes this folder off the path when it is done: what is imported later than the rest,
 # only when a model needs it, is imported now.
 _LATE = ("models.checkpoint", "reading.torch_recognition")
 
 
 def _import_all() -> None:
-    for name in _OWN:
+    # What is there already is looked at first: what is imported then would take it for its own.
+    for name in sorted(_OWN, key=lambda name: name not in sys.modules):
         module = sys.modules.get(name) or import_module(name)
         file = getattr(module, "__file__", None)
         if file is None or _ROOT not in Path(file).resolve().parents:

@@ -10,7 +10,7 @@ from console.progress import RunLog
 from console.script_end import fail, interrupted
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
 from engine.option_error import OptionError
-from engine.reading_options import check_evaluation, checkpoints_to_test
+from engine.reading_options import check_evaluation, checkpoints_to_test, refuse_overwriting
 from engine.report import ranking
 from engine.run_folder import new_results
 from models import ConfigError
@@ -38,9 +38,11 @@ PLAIN_ERRORS = (
 def run(options: Namespace, process: Process, log: RunLog) -> Findings | None:
     """Score what the options name; None on all processes but the first."""
     check_evaluation(options)
+    checkpoints = checkpoints_to_test(options)
+    outputs = {name: getattr(options, name) for name in ("csv", "json", "markdown", "report")}
+    refuse_overwriting(outputs, [*checkpoints, Path(options.eval_data) / "gt.txt"])
     sets = EvaluationSets(options, log)
     scorer = Scorer(options, process, sets, log)
-    checkpoints = checkpoints_to_test(options)
     refused = []
     for path in checkpoints:
         try:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from augmentation import Augmenter
+from console.listing import first_of
 from console.progress import RunLog
 from console.script_end import fail, interrupted
 from dataset import ImageFormat, TrainingDataset, training_loader
@@ -55,7 +56,7 @@ from loading.sources import (
 from models import ConfigError, ModelConfig, build_model, config_codecs
 from models.adapt import load_adapted
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
-from models.pretrained import PretrainedWeightsError
+from models.pretrained import IMAGENET_ENTRIES, PretrainedWeightsError
 from reading.weights import find_weights
 from records.label_filter import LabelFilter
 from records.lmdb_file import DataError
@@ -309,29 +310,48 @@ def prepare_model(
 ) -> nn.Module:
     """The model with its first or its resumed weights, set to train as the options say."""
     model = build_model(config, options.pretrained and resumed is None)
+    fresh: set[str] = set()
     if resumed is None:
-        log(first_weights(model, start, options))
+        said, fresh = first_weights(model, start, options)
+        log(said)
     model.learn_core_areas(options.is_mask_supervision)
     if resumed is not None:
         load_strictly(model, resumed.checkpoint.state_dict, resumed.path)
     if options.freeze is not None:
         log(freeze(model, options.freeze or ["guided"]))
+        still = [n for n, p in model.named_parameters() if n in fresh and not p.requires_grad]
+        if still:
+            log(
+                f"warning: --freeze keeps {len(still)} entries random, as they are newly "
+                f"initialised, in part or whole: {first_of(still)}. Leave them to be trained, or "
+                "start from weights that have them."
+            )
     model.label_smoothing = options.label_smoothing
     model.drop_blocks(options.stochastic_depth)
     return model
 
 
-def first_weights(model: nn.Module, start: Checkpoint | None, options: Namespace) -> str:
-    """Give a new run's model its first weights; returns what they are."""
+def first_weights(
+    model: nn.Module, start: Checkpoint | None, options: Namespace
+) -> tuple[str, set[str]]:
+    """Give a new run's model its first weights.
+
+    Returns:
+        What they are, and the names of entries that are newly initialised, in part or whole.
+
+    """
     name = model.config.name
+    if start is None and options.pretrained:
+        fresh = {n for n, _ in model.named_parameters() if not n.startswith(IMAGENET_ENTRIES)}
+        return f"{name}: ImageNet weights in the encoder", fresh
     if start is None:
-        first = "ImageNet weights in the encoder" if options.pretrained else "newly initialised"
-        return f"{name}: {first}"
+        return f"{name}: newly initialised", {n for n, _ in model.named_parameters()}
     if start.config == model.config:
         load_strictly(model, start.state_dict, options.saved_model)
-        return f"{name}: weights of {options.saved_model}"
-    adaptation = load_adapted(model, start.config, start.state_dict)
-    return f"{name}: weights of {options.saved_model}, adapted\n{adaptation}"
+        return f"{name}: weights of {options.saved_model}", set()
+    found = load_adapted(model, start.config, start.state_dict)
+    said = f"{name}: weights of {options.saved_model}, adapted\n{found}"
+    return said, {*found.partly, *found.initialised}
 
 
 def write_description(

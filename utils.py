@@ -157,10 +157,10 @@ def _known_options(script: str) -> set[str]:
 def _add_model_options(parser: argparse.ArgumentParser, trains: bool = False) -> None:
     group = parser.add_argument_group(
         "model",
-        "A checkpoint knows these; give them to train anew or to change a model."
+        "Read from a checkpoint where there is one. Give them for a new model, or to change one."
         if trains
-        else "A checkpoint knows these; where they are given, they must be its own. (An official "
-        ".pth does not know its input's size and --PAD: 32x128 without it, if nothing is given.)",
+        else "Read from the checkpoint; where they are given, they must match it. (An official "
+        ".pth doesn't store input size and --PAD: without these options, it is 32x128, unpadded.)",
     )
 
     def default(anew: str) -> str:
@@ -169,7 +169,7 @@ def _add_model_options(parser: argparse.ArgumentParser, trains: bool = False) ->
     group.add_argument(
         "--Transformer",
         choices=list(DEFAULT_MODELS),
-        help=f"method {default('mgp-str')}",
+        help=f"method, which sets the default of --TransformerModel {default('mgp-str')}",
     )
     group.add_argument(
         "--TransformerModel",
@@ -186,7 +186,7 @@ def _add_model_options(parser: argparse.ArgumentParser, trains: bool = False) ->
         "--rgb",
         action="store_true",
         default=None,
-        help=f"color input {default('grey when training anew, else as the checkpoint')}",
+        help=f"RGB input {default('off: new models learn grey images; else as the checkpoint')}",
     )
     group.add_argument(
         "--character",
@@ -203,7 +203,7 @@ def _add_model_options(parser: argparse.ArgumentParser, trains: bool = False) ->
         "--PAD",
         action="store_true",
         default=None,
-        help="keep the ratio of width to height and fill with black on the right "
+        help="keep the aspect ratio, and pad with black on the right "
         + default("off, else as the checkpoint"),
     )
 
@@ -214,10 +214,10 @@ def _add_machine_options(parser: argparse.ArgumentParser, batch_size: int) -> No
         "--batch_size",
         type=positive,
         default=batch_size,
-        help=f"images a batch and process (default: {batch_size})",
+        help=f"images per batch, in each process (default: {batch_size})",
     )
     group.add_argument(
-        "--device", choices=["cuda", "cpu"], help="where to compute (default: cuda if there)"
+        "--device", choices=["cuda", "cpu"], help="where to compute (default: cuda if available)"
     )
 
 
@@ -227,7 +227,7 @@ def _add_workers_option(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=workers,
         default=4,
-        help="processes that load data; -1 for as many as cores (default: 4)",
+        help="processes that load data; -1 for one per core (default: 4)",
     )
 
 
@@ -250,13 +250,12 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=above_zero,
         default=30.0,
-        help="minutes that a process waits for the others before it ends with an error "
-        "(default: 30)",
+        help="minutes to wait for other processes before ending with an error (default: 30)",
     )
     group.add_argument(
         "--dist_url",
         choices=["env://"],
-        help="where processes meet; the launcher's environment is the only way (default: env://)",
+        help="where processes meet; only env:// is supported (default: env://)",
     )
 
 
@@ -266,14 +265,15 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--model_dir",
         "--saved_model",
-        help="checkpoint, or a folder of iter_N.pth which are ranked (default: those of --compare)",
+        help="checkpoint or name of shipped weights, or a folder of iter_N.pth, which are ranked "
+        "(default: none; needed unless --compare is given)",
     )
     which.add_argument(
         "--compare",
         nargs=2,
         metavar=("A", "B"),
         help="two checkpoints, scored on the same images and tested for a difference with "
-        "McNemar's paired test (default: that of --model_dir)",
+        "McNemar's paired test, in place of --model_dir (default: none)",
     )
     group.add_argument(
         "--range", help="with a folder: iterations to test, as in 5000-20000 (default: all)"
@@ -305,10 +305,12 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calculate_infer_time",
         action="store_true",
-        help="say the milliseconds an image that the model takes (default: off)",
+        help="print the model's time for each image, in ms (default: off)",
     )
     group.add_argument(
-        "--flops", action="store_true", help="count the model's operations an image (default: off)"
+        "--flops",
+        action="store_true",
+        help="print the operations of reading an image (default: off)",
     )
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -320,8 +322,8 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--csv",
         type=file_to_write,
-        help="also write the figures of every set, total and granularity to this file, a line "
-        "each; of a folder's checkpoints but the best, the accuracies (default: no)",
+        help="also write every figure to this file, one line for each set, total and granularity; "
+        "of a folder's checkpoints, all figures of the best only (default: no)",
     )
     group.add_argument(
         "--json",
@@ -332,14 +334,13 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=file_to_write,
         metavar="FILE.html",
-        help="also write a page with tables, plots and misread words, which needs nothing but "
-        "itself (default: no)",
+        help="also write a self-contained page with tables, plots and misread words (default: no)",
     )
     group.add_argument(
         "--gallery",
         type=whole,
-        help="with --report: most misread words on it for a checkpoint, drawn at random from more "
-        "(default: 200)",
+        help="with --report: how many misread words it shows for each checkpoint, at most; drawn "
+        "at random (default: 200)",
     )
 
 
@@ -360,7 +361,9 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
         "--attention_dir",
         help="folder of the attention pictures (default: attens, beside the images)",
     )
-    group.add_argument("--no_attention", action="store_true", help="draw none (default: off)")
+    group.add_argument(
+        "--no_attention", action="store_true", help="save no attention pictures (default: off)"
+    )
     for form in ("csv", "json"):
         group.add_argument(
             f"--{form}",
@@ -373,11 +376,13 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="serve a page that reads images, to the browsers of this computer (default: off)",
     )
-    group.add_argument("--port", type=port, help="of --web; 0 for any that is free (default: 7860)")
+    group.add_argument(
+        "--port", type=port, help="port of --web; 0 for any that is free (default: 7860)"
+    )
 
 
 def _add_export_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("export", "Give one form or more.")
+    group = parser.add_argument_group("export", "Give at least one form.")
     group.add_argument("--model_dir", "--saved_model", required=True, help="checkpoint")
     group.add_argument("--onnx", metavar="FILE", help="write this .onnx file (default: no)")
     group.add_argument(
@@ -399,7 +404,7 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
         "checkpoint does (default: demo_imgs of this repository)",
     )
     group.add_argument(
-        "--batch_size", type=positive, default=32, help="images a batch (default: 32)"
+        "--batch_size", type=positive, default=32, help="images per batch (default: 32)"
     )
 
 
@@ -416,7 +421,7 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         ),
     ),
     "test_final": (
-        "Score a checkpoint on the benchmark sets.",
+        "Score a checkpoint on the benchmark sets, rank a folder of them, or compare two.",
         (
             _add_model_options,
             lambda p: _add_machine_options(p, 192),
@@ -430,7 +435,7 @@ _SCRIPTS: dict[str, tuple[str, Sequence[Callable]]] = {
         (_add_model_options, lambda p: _add_machine_options(p, 32), _add_demo_options),
     ),
     "export": (
-        "Export a checkpoint, and check that what was exported reads as it does.",
+        "Export a checkpoint, and check that each exported form gives the same readings.",
         (_add_model_options, _add_export_options),
     ),
 }

@@ -2,8 +2,10 @@
 
 import re
 from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from console.listing import first_of
 from engine.option_error import OptionError
 
 
@@ -76,16 +78,41 @@ def checkpoints_to_test(options: Namespace) -> list[Path]:
         if not bounds:
             raise OptionError(f"--range {wanted} must be two iterations, as in 5000-20000.")
         first, last = int(bounds[1]), int(bounds[2])
+        if first > last:
+            raise OptionError(f"--range {wanted} ends before it begins.")
     numbered = {
         int(match[1]): file
         for file in path.iterdir()
         if (match := re.fullmatch(r"iter_(\d+)\.pth", file.name))
     }
     chosen = [numbered[n] for n in sorted(numbered) if first <= n <= last]
-    if not chosen:
-        there = [numbered[n].name for n in sorted(numbered)]
-        there = there or sorted(p.name for p in path.iterdir())
+    if not chosen and numbered:
         raise OptionError(
-            f"There is no iter_N.pth to test in {path}; it has {', '.join(there[:5]) or 'nothing'}."
+            f"--range {wanted}: the {len(numbered)} iter_N.pth in {path} are of iterations "
+            f"{min(numbered)} to {max(numbered)}; none lies in it."
         )
+    if not chosen:
+        there = sorted(p.name for p in path.iterdir())
+        raise OptionError(f"There is no iter_N.pth to test in {path}; it has {first_of(there)}.")
     return chosen
+
+
+def refuse_overwriting(outputs: Mapping[str, str | None], inputs: Iterable[Path]) -> None:
+    """Refuse files to write that are the same, or that are read.
+
+    Args:
+        outputs: names of files, by option.
+        inputs: what is read.
+
+    Raises:
+        OptionError: one would be written over another, or over what is read.
+
+    """
+    taken = {path.resolve(): "what is read" for path in inputs}
+    for option, name in outputs.items():
+        if not name or (Path(name).exists() and not Path(name).is_file()):  # a pipe takes both
+            continue
+        place = Path(name).resolve()
+        if place in taken:
+            raise OptionError(f"--{option} {name} would be written over {taken[place]}.")
+        taken[place] = f"the file of --{option}"

@@ -63,18 +63,19 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--valid_data", required=True, help="folder with the validation LMDBs")
     group.add_argument(
         "--eval_data",
-        help="folder with LMDBs that are scored for the best weights and at the end, and decide on "
-        "nothing (default: none)",
+        help="folder with LMDBs that are also scored, for the best weights and at the end, without "
+        "choosing by them (default: none)",
     )
     add_protocol_option(group)
     group.add_argument(
         "--select_data",
         default="MJ-ST",
-        help="folders below --train_data to mix, joined by dashes; / for all; synthetic for words "
-        "that are rendered while training (default: MJ-ST)",
+        help="folders below --train_data to mix, joined by dashes, which their names can't have; / "
+        "for all; synthetic for words that are rendered while training (default: MJ-ST)",
     )
     group.add_argument(
-        "--batch_ratio", help="their shares of a batch, as in 0.5-0.5 (default: equal shares)"
+        "--batch_ratio",
+        help="share of a batch for each of --select_data, as in 0.5-0.5 (default: equal shares)",
     )
     group.add_argument(
         "--total_data_usage_ratio",
@@ -85,8 +86,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data_filtering_off",
         action="store_true",
-        help="learn from labels that are too long only as annotated, and compare those without any "
-        "character of the protocol (default: off)",
+        help="also train on labels that are too long before, but not after, foreign characters are "
+        "removed, and score labels without any character of the protocol (default: off)",
     )
 
 
@@ -96,7 +97,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--saved_path", default="./saved_models", help="folder of runs (default: ./saved_models)"
     )
     group.add_argument(
-        "--exp_name", help="folder of this run below it (default: <model>-Seed<seed>)"
+        "--exp_name", help="folder of this run below --saved_path (default: <model>-Seed<seed>)"
     )
     group.add_argument(
         "--manualSeed",
@@ -119,8 +120,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume",
         metavar="auto|PATH",
-        help="go on with an interrupted run: auto takes the newest good state of this run's folder "
-        "and starts afresh where there is none; or a last.pth, or a folder (default: a new run)",
+        help="continue an interrupted run: auto takes the newest good state in its folder, and "
+        "starts a new run where there is none; or name a last.pth or a folder (default: a new run)",
     )
     group.add_argument(
         "--save_interval",
@@ -128,19 +129,22 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="iterations between two states to resume from, last.pth (default: --valInterval)",
     )
     group.add_argument(
-        "--keep_last", type=positive, default=2, help="how many such states to keep (default: 2)"
+        "--keep_last",
+        type=positive,
+        default=2,
+        help="states to resume from that are kept (default: 2)",
     )
     group.add_argument(
         "--max_skipped",
         type=positive,
         default=20,
-        help="steps in a row whose loss is no finite number, after which a run ends (default: 20)",
+        help="stop after so many steps in a row whose loss or gradient is not finite (default: 20)",
     )
     group.add_argument(
         "--dry_run",
         action="store_true",
-        help="check options, data and memory, take a few steps, tell how long the run would take, "
-        "and write nothing (default: off)",
+        help="check options, data and memory, take a few steps, print how long the run would take, "
+        "and write nothing but the data's indexes (default: off)",
     )
     group.add_argument(
         "--wandb",
@@ -150,7 +154,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_first_weights(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("first weights, and what is trained of them")
+    group = parser.add_argument_group("initial weights, and parts that are not trained")
     group.add_argument(
         "--saved_model",
         help="checkpoint to start from, or name of shipped weights (default: none)",
@@ -163,16 +167,17 @@ def _add_first_weights(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--FT",
         action="store_true",
-        help="fine-tuning: needs --saved_model; a tenth of the usual rate, cosine (default: off)",
+        help="fine-tune --saved_model: a tenth of the optimizer's usual rate, on a cosine "
+        "schedule (default: off)",
     )
     group.add_argument(
         "--freeze",
         nargs="*",
         type=scope,
         metavar="SCOPE",
-        help="don't train these parts: guided (the extractor's part that draws core areas, whose "
-        "BatchNorm statistics go on, as in the official code; also without a value), stem, "
-        "blocks:N (stem and first N blocks), encoder, heads (default: train all)",
+        help="parts not to train: guided (the extractor's part that draws core areas; its "
+        "BatchNorm statistics go on, as in the official code), stem, blocks:N (stem and first N "
+        "blocks), encoder, heads; guided without a value (default: train all)",
     )
 
 
@@ -191,7 +196,7 @@ def _add_losses(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("losses")
     for name in GRANULARITIES:
         group.add_argument(
-            f"--{name}_weight", type=weight, help=f"of the {name} head's loss (default: 1)"
+            f"--{name}_weight", type=weight, help=f"weight of the {name} head's loss (default: 1)"
         )
     group.add_argument(
         "--label_smoothing",
@@ -203,31 +208,31 @@ def _add_losses(parser: argparse.ArgumentParser) -> None:
 
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "attention guidance", "From character boxes; records without boxes mix in freely."
+        "attention guidance", "By character boxes; records without boxes can be mixed in."
     )
     group.add_argument(
         "--is_mask_supervision",
         action="store_true",
         help="manual guidance: learn core areas from boxes; a model without an extractor gets a "
-        "core-area head (default: off, subjective learning)",
+        "core-area head (default: off; ACDS-STR's map is then learned without supervision)",
     )
     group.add_argument(
         "--core_area_form",
         choices=CORE_AREA_FORMS,
-        help="of the core-area map: linear, clamped in its loss, or sigmoid (default: linear, else "
-        "as the checkpoint)",
+        help="form of the core-area map: linear, clamped in its loss, or sigmoid (default: linear, "
+        "else as the checkpoint)",
     )
     group.add_argument(
         "--core_area_weight",
         type=weight,
-        help="of the core-area loss, with --is_mask_supervision (default: 0.5)",
+        help="weight of the core-area loss, with --is_mask_supervision (default: 0.5)",
     )
     group.add_argument(
         "--guidance_weight",
         type=weight,
         default=0.0,
-        help="of the loss that draws each position's A3 attention to its character's core area "
-        "(default: 0)",
+        help="weight of the loss that draws each position's A3 attention to its character's "
+        "core area (default: 0)",
     )
 
 
@@ -240,8 +245,8 @@ def _add_optimization(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lr",
         type=above_zero,
-        help="learning rate, above 0 (default: 1; with --FT 0.1 for Adadelta, 0.0001 for Adam and "
-        "AdamW, 0.001 for SGD)",
+        help="learning rate, above 0 (default: 1 for every optimizer; with --FT 0.1 for "
+        "Adadelta, 0.0001 for Adam and AdamW, 0.001 for SGD)",
     )
     group.add_argument(
         "--beta1",
@@ -258,25 +263,26 @@ def _add_optimization(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--scheduler",
         action="store_true",
-        help="the reference's schedule: cosine with restarts every 1,000,000 iterations "
+        help="the official schedule: cosine with restarts every 1,000,000 iterations "
         "(default: constant rate)",
     )
     group.add_argument(
         "--schedule",
         choices=[s for s in SCHEDULES if s != "reference"],
-        help="a schedule that ends with --num_iter instead (default: constant)",
+        help="another schedule; all but constant end with --num_iter (default: constant)",
     )
     group.add_argument(
         "--warmup",
         type=whole,
         default=0,
-        help="iterations in which the rate rises, before constant and cosine (default: 0)",
+        help="iterations of linear warm-up, before constant and cosine only (default: 0)",
     )
     group.add_argument(
         "--weight_decay",
         type=weight,
         default=0.0,
-        help="of matrices and filters; biases, norms and embeddings have none (default: 0)",
+        help="weight decay of matrices and filters; biases, norms and embeddings have none "
+        "(default: 0)",
     )
     group.add_argument(
         "--layer_decay",
@@ -294,8 +300,8 @@ def _add_optimization(parser: argparse.ArgumentParser) -> None:
         "--stochastic_depth",
         type=decay,
         default=0.0,
-        help="probability to leave out the last block's branches, 0 to below 1; less for the ones "
-        "before (default: 0)",
+        help="probability of dropping the last block's branches, 0 to below 1; less toward the "
+        "first block (default: 0)",
     )
     group.add_argument(
         "--ema",
@@ -312,14 +318,13 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         "--accumulate",
         type=positive,
         default=1,
-        help="batches that make a step together, where one of --batch_size is all that the memory "
-        "holds (default: 1)",
+        help="batches for each step, where the memory holds no larger --batch_size (default: 1)",
     )
     group.add_argument(
         "--amp",
         choices=list(AMP_TYPES),
         default="off",
-        help="type of the matrix products (default: off, that is fp32)",
+        help="precision of matrix products (default: off, that is fp32)",
     )
     group.add_argument(
         "--compile",
@@ -329,14 +334,14 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recompute",
         action="store_true",
-        help="keep less of each step in memory and compute it again: less memory, more time; "
-        "tools/bench_train.py --recompute measures both (default: off)",
+        help="compute activations again in the backward pass: less memory, more time, which "
+        "tools/bench_train.py --recompute measures (default: off)",
     )
     group.add_argument(
         "--channels_last",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="memory layout with channels side by side, which convolutions want (default: on)",
+        help="memory layout with channels last, faster for convolutions (default: on)",
     )
 
 
@@ -362,7 +367,7 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
         "--augs_num",
         type=positive,
         default=AUGMENTATION_DEFAULTS["augs_num"],
-        help="operations an image, of all modes but --issel_aug (default: %(default)s)",
+        help="operations on each image, in all modes but --issel_aug (default: %(default)s)",
     )
     group.add_argument(
         "--augs_mag",

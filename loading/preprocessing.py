@@ -131,6 +131,10 @@ def _refused_in_words(source: bytes | Path | Image.Image) -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(f"not an image of a known kind ({_begin(source)})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImageError(
+            "it has far too many pixels for a word; cut the word out"
+        ) from None
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from None
 

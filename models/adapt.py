@@ -19,6 +19,7 @@ class Adaptation:
         kept: number of entries taken as they are.
         share: of the model's numbers, those of the entries taken as they are.
         converted: a sentence for each entry taken in part (characters, positions, sizes).
+        partly: those of which some rows keep their fresh initialisation.
         initialised: entries that keep their fresh initialisation.
         left_out: entries of the source that the model has no place for.
 
@@ -27,6 +28,7 @@ class Adaptation:
     kept: int
     share: float
     converted: tuple[str, ...]
+    partly: tuple[str, ...]
     initialised: tuple[str, ...]
     left_out: tuple[str, ...]
 
@@ -55,7 +57,7 @@ def load_adapted(
     target: ModelConfig = model.config
     own = model.state_dict()
     state_dict = _by_role(state_dict, source, target)
-    kept, converted, initialised = [], [], []
+    kept, converted, partly, initialised = [], [], [], []
     for name, fresh in own.items():
         given = state_dict.get(name)
         if (
@@ -74,6 +76,8 @@ def load_adapted(
                 f"{name}: {shared} of {len(target.characters)} characters taken over, the rest "
                 "newly initialised"
             )
+            if shared < len(target.characters):
+                partly.append(name)
         elif fresh.shape == given.shape and not (
             name == "pos_embed" and source.grid_size != target.grid_size
         ):
@@ -92,6 +96,8 @@ def load_adapted(
             rows = min(len(given), len(fresh))
             own[name] = torch.cat([given[:rows], fresh[rows:]])
             converted.append(f"{name}: {rows} of {len(fresh)} label positions taken over")
+            if rows < len(fresh):
+                partly.append(name)
         else:
             initialised.append(name)
     if all(name in initialised for name in own if name.startswith("blocks.")):
@@ -110,7 +116,9 @@ def load_adapted(
     left_out = tuple(name for name in state_dict if name not in own)
     numbers = {name: value.numel() for name, value in own.items()}
     share = sum(numbers[name] for name in kept) / sum(numbers.values())
-    return Adaptation(len(kept), share, tuple(converted), tuple(initialised), left_out)
+    return Adaptation(
+        len(kept), share, tuple(converted), tuple(partly), tuple(initialised), left_out
+    )
 
 
 def _by_role(

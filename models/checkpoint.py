@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from console.listing import first_of
 from models.checkpoint_error import CheckpointError
 from models.config import ConfigError, ModelConfig
 from models.hugging_face import is_hugging_face_folder, load_hugging_face
@@ -111,10 +112,10 @@ def load_checkpoint(
         raise CheckpointError(f"There is no checkpoint {path}; check --model_dir / --saved_model.")
     if path.is_dir():
         if not is_hugging_face_folder(path):
-            found = sorted(p.name for p in path.iterdir())[:5]
+            found = sorted(p.name for p in path.iterdir())
             raise CheckpointError(
                 f"{path} is a folder, but no Hugging Face one (config.json and "
-                f"model.safetensors); it holds {', '.join(found) or 'nothing'}. Of a run's folder, "
+                f"model.safetensors); it holds {first_of(found)}. Of a run's folder, "
                 "give best_accuracy.pth."
             )
         try:
@@ -255,7 +256,7 @@ def _strip_prefixes(path: Path, contents: Mapping[str, Any]) -> dict[str, Tensor
     if not _is_state_dict(contents):
         raise CheckpointError(
             f"{path} is neither a checkpoint of this project nor a state dict; its entries are "
-            f"{', '.join(map(str, list(contents)[:5])) or 'none'}."
+            f"{first_of(list(contents))}."
         )
     state_dict = dict(contents)
     while True:

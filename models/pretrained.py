@@ -9,6 +9,8 @@ SOURCES = {
     768: "deit_base_patch16_224.fb_in1k",
     1024: "vit_large_patch16_224.mae",
 }
+# How the names of those entries begin that are taken of it.
+IMAGENET_ENTRIES = ("cls_token", "blocks.", "norm.")
 
 
 class PretrainedWeightsError(RuntimeError):
@@ -48,9 +50,7 @@ def load_imagenet_weights(model: nn.Module) -> list[str]:
     taken = {
         name: value
         for name, value in source.items()
-        if name.startswith(("cls_token", "blocks.", "norm."))
-        and name in own
-        and own[name].shape == value.shape
+        if name.startswith(IMAGENET_ENTRIES) and name in own and own[name].shape == value.shape
     }
     model.load_state_dict(taken, strict=False)
     return sorted(taken)

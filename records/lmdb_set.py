@@ -14,6 +14,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
+from console.listing import first_of
 from console.progress import RunLog
 from records.char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from records.label_filter import LabelFilter
@@ -214,11 +215,10 @@ def find_lmdbs(root: Path | str) -> list[Path]:
     found = sorted(_walk(root, frozenset()))
     if not found:
         inside = sorted(p.name for p in root.iterdir())
-        shown = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
+        scored = " (test_final.py --eval_img scores those as they are)" * ("gt.txt" in inside)
         raise DataError(
-            f"There is no LMDB (a folder with data.mdb) below {root}; it holds "
-            f"{shown or 'nothing'}. tools/create_lmdb_dataset.py makes one from images and a "
-            "gt.txt."
+            f"There is no LMDB (a folder with data.mdb) below {root}; it holds {first_of(inside)}. "
+            f"tools/create_lmdb_dataset.py makes one from images and a gt.txt{scored}."
         )
     return found
 
@@ -259,6 +259,7 @@ def select_lmdbs(root: Path | str, name: str) -> list[Path]:
         raise DataError(
             f"No LMDB below {root} lies in a folder {name!r} (--select_data; dashes separate "
             f"folders); folders that are there: {', '.join(there) or 'none'}."
+            + (" One with a dash in its name can't be selected: rename it." * ("-" in str(there)))
         )
     return chosen
 

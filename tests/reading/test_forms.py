@@ -158,7 +158,7 @@ print(reading.text)
 """
 COLLISION = """
 import sys, types, torch
-sys.modules["models"] = types.ModuleType("models")
+sys.modules[sys.argv[3]] = types.ModuleType(sys.argv[3])
 torch.hub.load(sys.argv[1], "reader", sys.argv[2], source="local")
 """
 
@@ -195,5 +195,6 @@ def test_torch_hub_loads_from_a_clone(tmp_path, save, name):
     assert text == Reader(model, device="cpu")(image).text
     # Each of them would be hidden by another project's of that name.
     assert set(own.split()) <= set(load_hubconf()._OWN)
-    done = in_a_process(COLLISION, ROOT, tmp_path / name)
-    assert "Another project's module `models`" in done.stderr
+    for other in ("models", "text"):  # the first that is imported, and one that others import
+        done = in_a_process(COLLISION, ROOT, tmp_path / name, other)
+        assert f"Another project's module `{other}`" in done.stderr

@@ -15,6 +15,7 @@ from records.lmdb_set import (
     select_lmdbs,
 )
 from records.lmdb_writer import LmdbWriter
+from system.whole_file import write_text
 from text import Charset
 
 DIGITS_AND_LETTERS = Charset.load("36")
@@ -186,6 +187,8 @@ def test_a_set_under_two_names_is_found_under_both(tmp_path, data_tree):
         (lambda p: p.write_text("x"), "is a file"),
         (lambda p: p.mkdir(), "holds nothing"),
         (lambda p: (p / "photos").mkdir(parents=True), "holds photos"),
+        (lambda p: [(p / c).mkdir(parents=True) for c in "abcdefg"], "a, b, c, d, e and 2 more"),
+        (lambda p: write_text(p / "gt.txt", ""), "test_final.py --eval_img scores those"),
     ],
 )
 def test_a_folder_without_data_says_what_is_there_and_the_cure(tmp_path, make, message):
@@ -198,6 +201,9 @@ def test_a_folder_without_data_says_what_is_there_and_the_cure(tmp_path, make, m
 def test_a_missing_selection_lists_what_is_there(data_tree):
     with pytest.raises(DataError, match=r"'SynthAdd' .* MJ, MJ_test, MJ_train, MJ_valid, ST"):
         select_lmdbs(data_tree / "training", "SynthAdd")
+    (data_tree / "training/ST").rename(data_tree / "training/S-T")
+    with pytest.raises(DataError, match="with a dash in its name can't be selected: rename it"):
+        select_lmdbs(data_tree / "training", "S")
 
 
 def test_evaluation_sets_have_their_folders_names(tmp_path, make_lmdb, encode_image):

@@ -341,6 +341,18 @@ def test_demo_keeps_what_it_has_read_when_interrupted(tmp_path, monkeypatch, cap
     assert "interrupted: 1 of 11 images are read" in capsys.readouterr().err
 
 
+def test_demo_says_what_it_passes_over_and_could_not_read(run, tmp_path, encode_image):
+    (tmp_path / "a.png").write_bytes(encode_image("word"))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "c.avif").touch()
+    command = f"python3 demo.py --model_dir best_accuracy.pth --demo_imgs {tmp_path} --no_attention"
+    told = run(command).stderr
+    assert "passed over, by their suffix no images: c.avif\n" in told
+    assert "1 of 2 files could not be read" in told
+    refused = run(f"{command} --csv {tmp_path}/a.png", ok=False)
+    assert refused.returncode == 2 and "over what is read" in refused.stderr
+
+
 def test_each_picture_has_a_name_of_its_own():
     files = [Path("x_y/a.jpg"), Path("x/y/a.jpg"), Path("x/y/a.png"), Path("é" * 200 + ".jpg")]
     names = demo.picture_names(files)

@@ -112,13 +112,23 @@ def test_the_second_stage_freezes_what_guides(run, short_run, tmp_path):
     first = create_model(MODEL)
     save_checkpoint(tmp_path / "first.pth", first)
     stage = ["--saved_model", tmp_path / "first.pth", "--freeze", "--num_iter", 1]
-    run(short_run(tmp_path, MODEL, *stage))
+    assert "newly initialised" not in run(short_run(tmp_path, MODEL, *stage)).stdout
     after = load_checkpoint(tmp_path / "run/iter_1.pth").state_dict
     moved = {name for name, value in first.named_parameters() if not after[name].equal(value)}
     frozen = ("cnnBackbone.layer1.", "cnnBackbone.layer4.", "cnnBackbone.smooth")
     assert not [name for name in moved if name.startswith(frozen)]
     for part in ("cnnBackbone.layer5.", "blocks.0.", "char_tokenLearner."):
         assert any(name.startswith(part) for name in moved), part
+
+
+def test_parts_that_are_frozen_though_random_are_told(run, short_run, tmp_path):
+    save_checkpoint(tmp_path / "first.pth", create_model(MODEL))
+    start = ["--saved_model", tmp_path / "first.pth", "--sensitive", "--dry_run", "--freeze"]
+    told = run(short_run(tmp_path, MODEL, *start, "heads")).stdout
+    assert re.search(r"warning: --freeze keeps \d+ entries random, .* char_head.weight", told), told
+    assert "entries random" not in run(short_run(tmp_path, MODEL, *start, "stem")).stdout
+    alone = run(short_run(tmp_path, MODEL, "--dry_run", "--freeze", "stem")).stdout
+    assert "entries random" in alone
 
 
 def test_boxes_that_disagree_are_counted(run, short_run, tmp_path, make_lmdb, encode_image):
