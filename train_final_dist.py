@@ -318,8 +318,10 @@ def prepare_model(
     if resumed is not None:
         load_strictly(model, resumed.checkpoint.state_dict, resumed.path)
     if options.freeze is not None:
+        used = {n for n, p in model.named_parameters() if p.requires_grad}  # not all ever are
         log(freeze(model, options.freeze or ["guided"]))
-        still = [n for n, p in model.named_parameters() if n in fresh and not p.requires_grad]
+        frozen = {n for n, p in model.named_parameters() if not p.requires_grad} & used
+        still = [n for n in model.state_dict() if n in fresh & frozen]
         if still:
             log(
                 f"warning: --freeze keeps {len(still)} entries random, as they are newly "
