@@ -54,8 +54,9 @@ class SetScore:
         name: of the set.
         images: read and compared.
         correct: words right, by granularity and fused.
-        unreadable: records left out because their image can't be decoded; a line for each of
-            this rank's; of all ranks', on the first, where words are kept.
+        unreadable: number of records left out, on all ranks, as their image can't be decoded.
+        unreadable_lines: why, a line for each: of this rank's or, where words are kept, of all
+            ranks' on the first.
         seconds: wall time.
         model_seconds: time in the model alone (all ranks together).
         stand_in: what the LMDB says of itself where it is rendered sample data.

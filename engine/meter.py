@@ -50,7 +50,7 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Of all steps in the window."""
+        """How long all steps in the window took together."""
         return max(sum(s.seconds for s in self._steps), 1e-9)
 
     @property

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules (reference facts, 6)."""
+"""Optimizers and learning-rate schedules (reference facts)."""
 
 import re
 import warnings
@@ -39,7 +39,7 @@ class Optimization:
         beta1: Adam's, and SGD's momentum.
         rho, eps: Adadelta's.
         weight_decay: 0 or more, of matrices and filters; biases, norms and embeddings have none.
-            AdamW's is apart from the gradient, the others' part of it.
+            AdamW's is decoupled from the gradient, that of the others is added to it (L2).
         layer_decay: factor of the learning rate from each block to the one before it, above 0, at
             most 1; embeddings and the extractor stand before the first block, heads after the last.
         grad_clip: largest total L2 norm of the gradient.

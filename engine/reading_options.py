@@ -108,9 +108,10 @@ def refuse_overwriting(outputs: Mapping[str, str | None], inputs: Iterable[Path]
         OptionError: one would be written over another, or over what is read.
 
     """
-    taken = {path.resolve(): "what is read" for path in inputs}
-    for option, name in outputs.items():
-        if not name or (Path(name).exists() and not Path(name).is_file()):  # a pipe takes both
+    asked = {option: name for option, name in outputs.items() if name}
+    taken = {path.resolve(): "what is read" for path in inputs} if asked else {}
+    for option, name in asked.items():
+        if Path(name).exists() and not Path(name).is_file():  # a pipe takes both
             continue
         place = Path(name).resolve()
         if place in taken:

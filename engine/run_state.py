@@ -79,8 +79,8 @@ def save_state(
 ) -> None:
     """Write `last.pth`; the ones before move on to `last_2.pth`, …
 
-    Whenever it is interrupted, `find_state` finds the newest whole one, be it under the name that
-    it has before it takes its place.
+    If it is interrupted after the new state was written and before it was renamed, that state is
+    `last.pth.next`, which `find_state` looks at first.
 
     Args:
         folder: of the run.

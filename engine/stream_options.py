@@ -25,7 +25,7 @@ def add_stream_options(group: _ArgumentGroup, level: str, prefix: str = "") -> N
     group.add_argument(
         f"--{prefix}words",
         metavar="WORDS",
-        help="what is written: easy, vocabulary, or a UTF-8 file with a word a line (default: "
+        help="what is written: easy, vocabulary, or a UTF-8 file with one word per line (default: "
         "easy words for the easy level, else vocabulary)",
     )
     group.add_argument(

@@ -68,10 +68,11 @@ def start_loading(loader: Iterable[Batch]) -> Iterator[Batch]:
 def _cut_off_at_death(workers: Sequence[BaseProcess], ending: Event, pipe: Connection) -> None:
     """When a worker has died, end the others, and the pipe that they all send their batches by.
 
-    Killed in the midst of a message, it leaves the reader waiting for the rest, and the others for
-    the lock on the pipe, for ever: only the pipe's end tells the reader, and comes when nobody can
-    write into it any more. Where the loader notices the death by itself, this does nothing; where
-    it is not asked meanwhile, a thread of PyTorch's that pins memory may say that it was cut off.
+    A worker that is killed while it sends leaves the reader waiting for the rest of the message,
+    and the other workers for the pipe's lock, for ever. The reader is told by the end of the pipe
+    only, which comes when nobody can write into it any more. If the loader notices the death by
+    itself within some seconds, this does nothing. If no batch is asked for in that time, it may be
+    PyTorch's thread that pins memory that says that it was cut off.
 
     Args:
         workers: all of a loader's, who live until it tells them to end.

@@ -237,5 +237,5 @@ def _open(
 
 
 def batch_counts(batch_size: int, ratios: Sequence[float]) -> list[int]:
-    """Images of each source in a batch: its share, rounded, at least one (reference facts, 7)."""
+    """Images of each source in a batch: its share, rounded, at least one (reference facts)."""
     return [max(round(batch_size * ratio), 1) for ratio in ratios]

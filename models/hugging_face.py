@@ -41,7 +41,7 @@ def load_hugging_face(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Configuration and state dict (official names) of a folder.
 
     transformers applies LayerNorm with its configured epsilon 1e-5 in the blocks, the original
-    with 1e-6: logits differ by up to 4e-4 (reference facts, 3).
+    with 1e-6: logits differ by up to 4e-4 (reference facts).
 
     Raises:
         ValueError: another architecture, or files that can't be read.

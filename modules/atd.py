@@ -1,4 +1,4 @@
-"""ATD, the adaptive transformation decoder of ACDS-STR (reference facts, 4.2)."""
+"""ATD, the adaptive transformation decoder of ACDS-STR (reference facts)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

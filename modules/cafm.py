@@ -2,7 +2,7 @@
 
 Guidance is a number for each token: the core-area map at the token's place. Added to the encoder's
 attention, it re-weights the tokens; a gate then merges what comes out with the encoder's own stream
-(reference facts, 4.2).
+(reference facts).
 """
 
 import torch

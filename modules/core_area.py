@@ -22,7 +22,7 @@ def core_area_values(raw: Tensor, form: str) -> Tensor:
 
 
 def core_area_loss(raw: Tensor, core_area: Tensor, counted: Tensor, form: str) -> LossSum:
-    """Binary cross entropy of the map, with core areas weighing twice (reference facts, 6).
+    """Binary cross entropy of the map, with core areas weighing twice (reference facts).
 
     The linear form clamps the map to [0.01, 0.99], and has no gradient outside.
 

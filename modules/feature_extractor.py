@@ -1,6 +1,6 @@
 """The convolutional feature extractor of ACDS-STR, and the core-area map that its pyramid draws.
 
-A ResNet-45 with a pyramid by concatenation (reference facts, 4.2). Attribute names are those of the
+A ResNet-45 with a pyramid by concatenation (reference facts). Attribute names are those of the
 official state dict.
 """
 

@@ -135,7 +135,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     grad_features -= (smoothing * mean_weight).to(features.dtype)
                     grad_weight -= (smoothing / len(weight) * summed).to(weight.dtype)
                     grad_bias -= smoothing / len(weight) * len(targets)
-        # Not saved for a second time through: scaled in place, they need no more memory.
+        # Kept here, not saved: the backward pass scales them in place, and can run only once.
         ctx.gradients = gradients if learned else None
         return total
 

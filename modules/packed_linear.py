@@ -136,7 +136,7 @@ def product(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
-    """Of a linear layer's inputs, from gradient [..., out] and weights [out, in]."""
+    """Gradient of a linear layer's inputs [..., in], from its outputs' and weights [out, in]."""
     weight = weight.to(gradient.dtype)
     if gradient.dtype == torch.bfloat16:  # as fast as packed, and packing takes time
         return gradient @ weight
@@ -144,13 +144,13 @@ def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def weight_gradient(gradient: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Of a linear layer's weights, from gradient [..., out] and inputs [..., in]."""
+    """Gradient of a linear layer's weights [out, in], from its outputs' and inputs [..., in]."""
     found = gradient.flatten(0, -2).t() @ inputs.to(gradient.dtype).flatten(0, -2)
     return found.to(dtype)
 
 
 def bias_gradient(gradient: Tensor, dtype: torch.dtype) -> Tensor:
-    """Of a linear layer's bias, from gradient [..., out]."""
+    """Gradient of a linear layer's bias [out], from its outputs' [..., out]."""
     gradient = gradient.flatten(0, -2)
     if gradient.dtype == torch.bfloat16:  # a product, which sums in fp32, in a fifth of the time
         return (gradient.new_ones(1, len(gradient)) @ gradient)[0].to(dtype)

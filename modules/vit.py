@@ -145,7 +145,7 @@ class ViTEncoder(TokenTransformer):
     """Image patches, and a transformer over them.
 
     The final LayerNorm `norm` is part of the official state dict but is never applied: all
-    1 + N tokens go on as they leave the last block (reference facts, 4.1).
+    1 + N tokens go on as they leave the last block (reference facts).
     """
 
     def __init__(

@@ -59,8 +59,10 @@ _ALSO_CALLED = {
 
 
 def benchmark_name(path: Path) -> str | None:
-    """Name of the benchmark whose folder a path leads to, None where it is none of those whose
-    folders go by several names."""
+    """Name of the benchmark whose folder a path leads to.
+
+    None where the folder has that name already, or is no benchmark's.
+    """
     for depth, part in enumerate(path.parts):
         whole = _OF_PARTS.get(part.lower().replace("-", "").replace("_", ""))
         if whole:

@@ -89,7 +89,7 @@ class LabelFilter:
         charset: labels are normalised to it.
         max_length: longest label in characters; None for no limit.
         filtering: leave out labels that are too long as annotated, before characters outside the
-            charset are removed (the reference's rule; reference facts, 7).
+            charset are removed (the reference's rule; reference facts).
         trainable: leave out what no target can be made of: nothing left, or too long.
 
     """

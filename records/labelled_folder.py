@@ -148,9 +148,10 @@ def path_below(folder: Path, name: str) -> PurePath | None:
     A list may come from anywhere, and must not pick files from anywhere.
     """
     path = PurePosixPath(name)
-    for place in (folder.absolute(), folder.resolve()):
-        if path.is_relative_to(place):
-            path = path.relative_to(place)
+    if path.is_absolute():
+        for place in (folder.absolute(), folder.resolve()):
+            if path.is_relative_to(place):
+                path = path.relative_to(place)
     leads_out = path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive
     return None if leads_out else path
 

@@ -60,7 +60,7 @@ def stored_record(transaction: lmdb.Transaction, number: int) -> StoredRecord:
 
 
 def record_key(kind: bytes, number: int) -> bytes:
-    """Key of a record's image, label or boxes; of number 0, the one before the first record's."""
+    """Key of a record's image, label or boxes; that of number 0 sorts just before the first."""
     return b"%s-%0*d" % (kind, DIGITS, number)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-AHEAD = 4  # items a process that may be finished or under way before their turn
+AHEAD = 4  # items queued for each process, ahead of the one whose result is awaited
 
 
 class WorkerPool:

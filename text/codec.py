@@ -58,7 +58,7 @@ class Codec(ABC):
 class CharCodec(Codec):
     """Character labels: 0 `[GO]` (and padding), 1 `[s]`, then the charset in order.
 
-    Because padding and start share id 0, position 0 is never learned (reference facts, 5).
+    Because padding and start share id 0, position 0 is never learned (reference facts).
     """
 
     name = "char"
@@ -74,7 +74,7 @@ class CharCodec(Codec):
         self._id_of = {
             c: i for i, c in enumerate(charset.characters, start=self.first_character_id)
         }
-        # Start has no text of its own: the reference writes a literal "[GO]" (quirk 3).
+        # Start has no text of its own: the reference writes a literal "[GO]".
         self._text_of = ["", "", *charset.characters]
 
     def encode(self, word: str) -> np.ndarray:

@@ -115,7 +115,7 @@ def fuse(
     """Read a batch.
 
     A reading is cut at the first stop id, never by searching the text. The granularity with the
-    highest confidence wins, ties go to the earlier one (reference facts, 5); one that never
+    highest confidence wins, ties go to the earlier one (reference facts); one that never
     stopped wins only where none did. Text is lower-cased for an uncased charset.
 
     Args:

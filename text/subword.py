@@ -115,7 +115,7 @@ class SubwordCodec(Codec):
         """Text of ids, without special tokens and white space.
 
         White space and continuation marks inside a word image are artefacts of the vocabulary:
-        the reference keeps BPE's leading spaces and a leading `##` (quirks 5 and 6).
+        the reference keeps BPE's leading spaces and a leading `##`.
         """
         kept = [i for i in ids if i < self._vocabulary_end and i not in self._textless]
         text = "".join(self.tokenizer.decode(kept, skip_special_tokens=False).split())

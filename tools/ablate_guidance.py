@@ -339,16 +339,24 @@ def main() -> None:
     """Parse, ablate, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of data, runs and results")
-    parser.add_argument("--level", choices=LEVELS, default="easy", help="default: easy")
-    parser.add_argument("--train", type=positive, default=40_000, help="images (default: 40000)")
-    parser.add_argument("--test", type=positive, default=1000, help="images (default: 1000)")
-    parser.add_argument("--iterations", type=positive, default=300, help="default: 300")
-    parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
-    parser.add_argument("--lr", type=above_zero, default=0.002, help="of Adam (default: 0.002)")
+    parser.add_argument(
+        "--level", choices=LEVELS, default="easy", help="of the renderings (default: easy)"
+    )
+    parser.add_argument(
+        "--train", type=positive, default=40_000, help="training images (default: 40000)"
+    )
+    parser.add_argument("--test", type=positive, default=1000, help="test images (default: 1000)")
+    parser.add_argument(
+        "--iterations", type=positive, default=300, help="steps of each run (default: 300)"
+    )
+    parser.add_argument(
+        "--batch_size", type=positive, default=64, help="images per step (default: 64)"
+    )
+    parser.add_argument("--lr", type=above_zero, default=0.002, help="Adam's rate (default: 0.002)")
     parser.add_argument(
         "--amp", choices=["off", "bf16"], default="off", help="precision (default: off, float32)"
     )
-    parser.add_argument("--seeds", type=positive, default=3, help="default: 3")
+    parser.add_argument("--seeds", type=positive, default=3, help="runs of an arm (default: 3)")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cpu", help="default: cpu")
     options = parser.parse_args()
     try:

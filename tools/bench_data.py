@@ -239,7 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--data", type=Path, help="folder with an LMDB, the first of several (default: rendered)"
     )
     parser.add_argument(
-        "--images", type=positive, default=2000, help="a stage and round (default: 2000)"
+        "--images",
+        type=positive,
+        default=2000,
+        help="images for each stage in each round (default: 2000)",
     )
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument(

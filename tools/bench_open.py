@@ -83,7 +83,7 @@ def in_new_process(folder: Path) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, write, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--records", type=positive, default=10_000_000, help="default: 10 million")
+    parser.add_argument("--records", type=positive, default=10_000_000, help="default: 10000000")
     parser.add_argument("--rounds", type=positive, default=5, help="later openings (default: 5)")
     parser.add_argument("--json", type=file_to_write, help="file for the figures (default: none)")
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)  # one process's part

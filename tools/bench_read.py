@@ -236,7 +236,7 @@ def main() -> None:
         type=positive,
         metavar="N",
         default=[1, 32, 128],
-        help="images a batch (default: 1 32 128)",
+        help="images per batch (default: 1 32 128)",
     )
     parser.add_argument(
         "--types",
@@ -249,7 +249,7 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile the fast path (default: off)"
     )
-    parser.add_argument("--images", type=positive, default=64, help="a round (default: 64)")
+    parser.add_argument("--images", type=positive, default=64, help="in each round (default: 64)")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument(
         "--stopping_only", action="store_true", help="leave out words that never stop"

@@ -343,7 +343,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", choices=list_models(), default=DEFAULT_MODELS)
-    parser.add_argument("--batch", type=positive, default=32, help="images a step (default: 32)")
+    parser.add_argument("--batch", type=positive, default=32, help="images per step (default: 32)")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="default: both")
     parser.add_argument(

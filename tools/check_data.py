@@ -74,7 +74,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
         type=positive,
         default=available_cores(),
         metavar="N",
-        help="processes (default: as many as cores)",
+        help="processes (default: one per core)",
     )
     parser.add_argument(
         "--json", type=file_to_write, metavar="FILE", help="write all that was found there"

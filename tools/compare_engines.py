@@ -211,12 +211,19 @@ def main() -> None:
         work(*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, type=Path, help="folder with a gt.txt, or of such")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        help="folder with a gt.txt, or a folder of such folders",
+    )
     parser.add_argument("--model_dir", help="weights (default: the shipped ones)")
     parser.add_argument(
         "--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES), help="default: all"
     )
-    parser.add_argument("--batch_size", type=positive, default=32, help="of ours (default: 32)")
+    parser.add_argument(
+        "--batch_size", type=positive, default=32, help="of our model (default: 32)"
+    )
     parser.add_argument("--rounds", type=positive, default=3, help="default: 3")
     parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")
     options = parser.parse_args()

@@ -198,7 +198,12 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model_dir", required=True, help="checkpoint")
-    parser.add_argument("--data", required=True, type=Path, help="folder with a gt.txt, or of such")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        help="folder with a gt.txt, or a folder of such folders",
+    )
     parser.add_argument("--batch_size", type=positive, default=32, help="default: 32")
     parser.add_argument("--rounds", type=positive, default=5, help="default: 5")
     parser.add_argument("--json", type=file_to_write, help="also write the rows to this file")

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="don't decode the images to check them (default: check)",
     )
     parser.add_argument(
-        "--jobs", type=positive, metavar="N", help="processes (default: one a core)"
+        "--jobs", type=positive, metavar="N", help="processes (default: one per core)"
     )
     options = parser.parse_args(arguments)
     more = {

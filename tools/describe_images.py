@@ -60,7 +60,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--count", type=positive, default=1000, metavar="N", help="images (default: 1000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the rendering; default: 0")
+    parser.add_argument("--seed", type=int, default=0, help="of the rendering (default: 0)")
     parser.add_argument(
         "--packaged_fonts_only", action="store_true", help="render without the system's fonts"
     )

@@ -53,7 +53,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     merging = commands.add_parser("merge", help="several LMDBs as one")
-    merging.add_argument("lmdbs", nargs="+", type=Path, metavar="LMDB", help="in this order")
+    merging.add_argument("lmdbs", nargs="+", type=Path, metavar="LMDB", help="to merge, in order")
 
     splitting = commands.add_parser("split", help="one LMDB in random parts")
     splitting.add_argument("lmdb", type=Path, metavar="LMDB")
@@ -69,16 +69,16 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     taking = commands.add_parser("subset", help="a part of one LMDB")
     taking.add_argument("lmdb", type=Path, metavar="LMDB")
     how = taking.add_mutually_exclusive_group(required=True)
-    how.add_argument("--list", type=Path, metavar="FILE", help="numbers of records, one a line")
-    how.add_argument("--fraction", type=share, metavar="F", help="this share, drawn at random")
-    how.add_argument("--count", type=positive, metavar="N", help="so many, drawn at random")
+    how.add_argument("--list", type=Path, metavar="FILE", help="numbers of records, one per line")
+    how.add_argument("--fraction", type=share, metavar="F", help="a random fraction, 0 to 1")
+    how.add_argument("--count", type=positive, metavar="N", help="so many records, at random")
 
     exporting = commands.add_parser("export", help="image files, labels.jsonl and gt.txt")
     exporting.add_argument("lmdb", type=Path, metavar="LMDB")
 
     for command in (splitting, taking):
         command.add_argument(
-            "--seed", type=whole, default=SEED, metavar="N", help=f"of the draw (default: {SEED})"
+            "--seed", type=whole, default=SEED, metavar="N", help=f"of the choice (default: {SEED})"
         )
     for command in (merging, splitting, taking, exporting):
         command.add_argument(

@@ -73,15 +73,18 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the tree")
     tree = parser.add_argument_group("tree")
     count = {"type": positive, "metavar": "N"}
-    tree.add_argument("--train", default=20000, **count, help="images in MJ_train (20000)")
-    tree.add_argument("--st", default=20000, **count, help="images in ST (20000)")
+    tree.add_argument("--train", default=20000, **count, help="images in MJ_train (default: 20000)")
+    tree.add_argument("--st", default=20000, **count, help="images in ST (default: 20000)")
     tree.add_argument(
-        "--valid", default=500, **count, help="images in MJ_valid and in MJ_test, each (500)"
+        "--valid",
+        default=500,
+        **count,
+        help="images in MJ_valid and in MJ_test, each (default: 500)",
     )
     tree.add_argument(
-        "--evaluation", default=300, **count, help="images in each evaluation set (300)"
+        "--evaluation", default=300, **count, help="images in each evaluation set (default: 300)"
     )
-    tree.add_argument("--seed", default=226, type=seed, help="0 or greater; default: 226")
+    tree.add_argument("--seed", default=226, type=seed, help="0 or greater (default: 226)")
     add_stream_options(parser.add_argument_group("rendered words"), level="easy")
     run = parser.add_argument_group("run")
     run.add_argument(
@@ -89,7 +92,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default=available_cores(),
         type=positive,
         metavar="N",
-        help="processes; default: one a core",
+        help="processes (default: one per core)",
     )
     run.add_argument("--force", action="store_true", help="replace sample data made before")
     return parser.parse_args(arguments)

@@ -42,7 +42,7 @@ def get_args(arguments: list[str] | None = None) -> argparse.Namespace:
             type=positive,
             default=available_cores(),
             metavar="N",
-            help="processes (default: one a core)",
+            help="processes (default: one per core)",
         )
         kind.add_options(command)
     return parser.parse_args(arguments)

@@ -71,14 +71,17 @@ def main() -> None:
         "--data",
         required=True,
         type=Path,
-        help=f"an LMDB with boxes, a folder of such, or a folder with a {BOXES_FILE}",
+        help=f"an LMDB with boxes, a folder of such LMDBs, or a folder with a {BOXES_FILE}",
     )
     parser.add_argument(
-        "--threshold", type=share, default=THRESHOLD, help=f"of the map (default: {THRESHOLD})"
+        "--threshold",
+        type=share,
+        default=THRESHOLD,
+        help=f"from which a value of the map is core area (default: {THRESHOLD})",
     )
     parser.add_argument("--batch_size", type=positive, default=64, help="default: 64")
     parser.add_argument("--workers", type=whole, default=2, help="loading processes (default: 2)")
-    parser.add_argument("--device", choices=["cuda", "cpu"], help="default: cuda if there")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="default: cuda if available")
     parser.add_argument("--json", type=file_to_write, help="also write the scores to this file")
     options = parser.parse_args()
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -191,9 +191,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="Options that are not listed go to train_final_dist.py.",
     )
     parser.add_argument("out", type=Path, help="folder for the runs; must not exist")
-    parser.add_argument("--kills", type=positive, default=20, help="default: 20")
-    parser.add_argument("--num_iter", type=positive, default=120, help="default: 120")
-    parser.add_argument("--seed", type=whole, default=0, help="of the moments (default: 0)")
+    parser.add_argument(
+        "--kills", type=positive, default=20, help="how often a run is killed (default: 20)"
+    )
+    parser.add_argument(
+        "--num_iter", type=positive, default=120, help="iterations of the run (default: 120)"
+    )
+    parser.add_argument(
+        "--seed", type=whole, default=0, help="of the moments to kill at (default: 0)"
+    )
     options, more = parser.parse_known_args(arguments)
     if options.out.exists():
         parser.error(f"{options.out} is there already; name another folder")
