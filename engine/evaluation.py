@@ -162,6 +162,55 @@ class EvaluationStoppedError(RuntimeError):
     """Scoring was asked to stop, on this rank or another."""
 
 
+@dataclass
+class _Tally:
+    """What a rank counts while it reads its share of a set.
+
+    Attributes:
+        right: words right, by granularity and fused.
+        images, unreadable, beyond_limit, model_seconds: as a `SetScore` has them.
+        failed, stopped: 1 where the share was not read to its end.
+        failure: why; known to the rank itself.
+        unreadable_lines, words: of this rank.
+
+    """
+
+    right: dict[str, int]
+    images: int = 0
+    unreadable: int = 0
+    beyond_limit: int = 0
+    failed: int = 0
+    stopped: int = 0
+    model_seconds: float = 0.0
+    failure: Exception | None = None
+    unreadable_lines: list[str] = field(default_factory=list)
+    words: list[ReadWord] = field(default_factory=list)
+
+    def add(self, words: Sequence[ReadWord], keep: bool) -> None:
+        """Count words that were read, and keep them where they are asked for."""
+        self.images += len(words)
+        self.beyond_limit += sum(word.beyond_limit for word in words)
+        for column in self.right:
+            self.right[column] += sum(word.right(column) for word in words)
+        if keep:
+            self.words += words
+
+    def fail(self, error: Exception) -> None:
+        """Note why the share can't be read to its end."""
+        self.failed, self.failure = 1, error
+
+    def of_all_ranks(self, process: Process) -> "_Tally":
+        """The numbers summed over the ranks, the same on each."""
+        counts = ("images", "unreadable", "beyond_limit", "failed", "stopped")
+        own = [*self.right.values(), *(getattr(self, name) for name in counts), self.model_seconds]
+        totals = torch.tensor(own, dtype=torch.float64, device=process.device)
+        *summed, seconds = process.total(totals).tolist()
+        numbers = list(map(int, summed))
+        right = dict(zip(self.right, numbers, strict=False))
+        rest = dict(zip(counts, numbers[len(right) :], strict=True))
+        return _Tally(right, **rest, model_seconds=seconds)
+
+
 class Evaluator:
     """Scores a model on sets.
 
@@ -218,67 +267,66 @@ class Evaluator:
 
         """
         started = time.monotonic()
-        self.model.eval()
-        names = columns(self.codecs)
-        counts = dict.fromkeys(
-            [*names, "images", "unreadable", "beyond_limit", "failed", "stopped"], 0
-        )
-        lines: list[str] = []
-        words: list[ReadWord] = []
-        failures: list[Exception] = []
-        model_seconds = 0.0
-        share = records.numbers[self.process.rank :: self.process.world_size]
-        if len(share):
-            dataset = EvaluationDataset(records, self.image_format, share)
-            on_gpu = self.process.device.type == "cuda"
-            loader = evaluation_loader(dataset, self.batch_size, self.workers, on_gpu)
-            # Raised at once, the other ranks would wait for this one's counts forever.
-            for batch in _until_failure(loader, failures):
-                if stops():
-                    counts["stopped"] = 1
-                    break
-                counts["unreadable"] += len(batch.passed_over)
-                lines += batch.passed_over
-                if batch.texts:
-                    try:
-                        outputs, seconds = self._run(batch)
-                        read = list(self._words(name, outputs, batch))
-                    except torch.OutOfMemoryError as error:
-                        failures.append(self._too_large(batch, error))
-                        break
-                    model_seconds += seconds
-                    for word in read:
-                        counts["images"] += 1
-                        counts["beyond_limit"] += word.beyond_limit
-                        for column in names:
-                            counts[column] += word.right(column)
-                        if self.keep_words:
-                            words.append(word)
-                on_images(len(batch.texts) + len(batch.passed_over))
-            counts["failed"] = len(failures)
-        totals = torch.tensor([*counts.values(), model_seconds], dtype=torch.float64)
-        totals = self.process.total(totals.to(self.process.device)).tolist()
-        summed = dict(zip(counts, map(int, totals), strict=False))
-        if summed["failed"]:
-            reason = cause_of(failures[0]) if failures else "on another rank"
+        own = self._read_share(name, records, on_images, stops)
+        total = own.of_all_ranks(self.process)
+        if total.failed:
+            reason = cause_of(own.failure) if own.failure else "on another rank"
             raise DataError(f"{records.path} can't be scored: {reason}")
-        if summed["stopped"]:
+        if total.stopped:
             raise EvaluationStoppedError(f"{name} was not scored to its end")
+        words, lines = own.words, own.unreadable_lines
         if self.keep_words:
             words = sorted(self.process.gathered(words), key=lambda word: word.record)
             lines = self.process.gathered(lines)
         return SetScore(
             name,
-            summed["images"],
-            {n: summed[n] for n in names},
-            summed["unreadable"],
+            total.images,
+            total.right,
+            total.unreadable,
             tuple(lines),
             time.monotonic() - started,
-            totals[-1],
+            total.model_seconds,
             records.stand_in,
-            summed["beyond_limit"],
+            total.beyond_limit,
             tuple(words),
         )
+
+    def _read_share(
+        self,
+        name: str,
+        records: RecordSet,
+        on_images: Callable[[int], None],
+        stops: Callable[[], bool],
+    ) -> _Tally:
+        """What this rank counts in its share of a set, up to its end or where it fails or stops.
+
+        Nothing is raised: the other ranks would wait for this one's counts forever.
+        """
+        self.model.eval()
+        tally = _Tally(dict.fromkeys(columns(self.codecs), 0))
+        share = records.numbers[self.process.rank :: self.process.world_size]
+        if not len(share):
+            return tally
+        dataset = EvaluationDataset(records, self.image_format, share)
+        on_gpu = self.process.device.type == "cuda"
+        loader = evaluation_loader(dataset, self.batch_size, self.workers, on_gpu)
+        for batch in _until_failure(loader, tally):
+            if stops():
+                tally.stopped = 1
+                break
+            tally.unreadable += len(batch.passed_over)
+            tally.unreadable_lines += batch.passed_over
+            if batch.texts:
+                try:
+                    outputs, seconds = self._run(batch)
+                    read = list(self._words(name, outputs, batch))
+                except torch.OutOfMemoryError as error:
+                    tally.fail(self._too_large(batch, error))
+                    break
+                tally.model_seconds += seconds
+                tally.add(read, self.keep_words)
+            on_images(len(batch.texts) + len(batch.passed_over))
+        return tally
 
     def _run(self, batch: Batch) -> tuple[Outputs, float]:
         images = to_device(batch.images, self.process.device)
@@ -316,7 +364,7 @@ class Evaluator:
             )
 
 
-def _until_failure(loader: Iterable[Batch], failures: list[Exception]) -> Iterator[Batch]:
+def _until_failure(loader: Iterable[Batch], tally: _Tally) -> Iterator[Batch]:
     """The batches, up to where loading fails (a disk that is gone, a worker that died)."""
     batches = start_loading(loader)
     while True:
@@ -325,7 +373,7 @@ def _until_failure(loader: Iterable[Batch], failures: list[Exception]) -> Iterat
         except StopIteration:
             return
         except (OSError, EOFError, RuntimeError, MemoryError, lmdb.Error) as error:
-            failures.append(error)
+            tally.fail(error)
             return
         yield batch
 

@@ -182,8 +182,10 @@ class Trainer:
                 stopped = result.stop and (scores or iteration < iterations)
                 if scores and not result.stop:
                     stopped = not self._validate(iteration, asked)
-                    if saves != stopped:  # with their scores, or, left without any, after all
+                    if saves and not stopped:  # the same state once more, with the scores
                         self._save(iteration, loader, renews=written)
+                    elif stopped and not saves:  # no state was due, and the run ends here
+                        self._save(iteration, loader)
                 if saves or scores:
                     meter.restart()
                 if stopped:
