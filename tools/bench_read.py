@@ -37,7 +37,7 @@ from models.hugging_face import export_hugging_face
 from models.mgp_str import A3Decoding
 from models.reading_path import reading_path
 from reading.images import model_input
-from tools.bench_process import (
+from tools.support.bench_process import (
     DTYPES,
     BenchProcess,
     interrupted_once,
@@ -46,14 +46,14 @@ from tools.bench_process import (
     take_turns,
     until_interrupted,
 )
-from tools.formula_weights import fill_by_formula, let_readings_stop
-from tools.reading_rounds import jpegs
+from tools.support.formula_weights import fill_by_formula, let_readings_stop
+from tools.support.reading_rounds import jpegs
 
 OURS = ("plain", "fast")
 THEIRS = "transformers"
 THEIR_PACKAGES = (THEIRS, "sentencepiece")
-OUR_SCRIPT = Path(__file__).with_name("our_reading.py")
-THEIR_SCRIPT = Path(__file__).with_name("transformers_reading.py")
+OUR_SCRIPT = Path(__file__).with_name("support") / "our_reading.py"
+THEIR_SCRIPT = Path(__file__).with_name("support") / "transformers_reading.py"
 POSITIONS = 6  # of the median reading, with stop
 PAIRS = (("fp32", "fp32"), ("bf16", "bf16"), ("bf16", "fp32"))  # our type, and the other path's
 

@@ -45,7 +45,7 @@ from models import config_codecs, create_model, list_models
 from models.mgp_str import A3Decoding
 from models.supervision import core_area_losses
 from synthetic.words import VocabularyWords
-from tools.bench_process import (
+from tools.support.bench_process import (
     DTYPES,
     BenchProcess,
     interrupted_once,

@@ -34,8 +34,15 @@ from console.script_end import fail
 from loading.preprocessing import decode_image
 from reading import Reader, open_image
 from records.lmdb_file import DataError
-from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
-from tools.labelled_words import is_right, labelled_sets, readable
+from tools.support.bench_process import (
+    DTYPES,
+    BenchProcess,
+    interrupted_once,
+    save_rows,
+    serve,
+    take_turns,
+)
+from tools.support.labelled_words import is_right, labelled_sets, readable
 
 TESSERACT_WORD = "5"  # level of a word's line in its table
 

@@ -32,8 +32,15 @@ from models.checkpoint import load_model
 from reading import Reader, Reading
 from reading.weights import find_weights
 from text import GranularityReading
-from tools.bench_process import DTYPES, BenchProcess, interrupted_once, save_rows, serve, take_turns
-from tools.labelled_words import is_right, labelled_sets, readable
+from tools.support.bench_process import (
+    DTYPES,
+    BenchProcess,
+    interrupted_once,
+    save_rows,
+    serve,
+    take_turns,
+)
+from tools.support.labelled_words import is_right, labelled_sets, readable
 
 HEADER = (
     *("form", "MB", "images/s", "accuracy %", "change"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models import create_model
-from tools.formula_weights import fill_by_formula
+from tools.support.formula_weights import fill_by_formula
 
 NAMES = [
     "mgp_str_tiny_patch4_3_32_128",

@@ -7,7 +7,7 @@ import torch
 
 from models import create_model
 from reading import Reader
-from tools.reading_rounds import jpegs
+from tools.support.reading_rounds import jpegs
 
 DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"
 

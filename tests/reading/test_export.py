@@ -20,7 +20,7 @@ from models.safetensors_file import save_safetensors
 from reading import Reader, Reading
 from reading.onnx_recognition import OnnxRecognition
 from tools.compare_exports import Candidate, accuracy, candidates, measure
-from tools.labelled_words import labelled_images, readable
+from tools.support.labelled_words import labelled_images, readable
 
 HALF = "safetensors in half precision"
 DEMO_IMAGES = Path(__file__).resolve().parents[2] / "demo_imgs"

@@ -16,9 +16,10 @@ from modules import greedy
 from modules.greedy import most_probable, most_probable_of, read_until_stop
 from reading import Reader
 from reading.images import model_input
-from tools import bench_process, bench_read
-from tools.formula_weights import fill_by_formula, let_readings_stop
-from tools.reading_rounds import jpegs
+from tools import bench_read
+from tools.support import bench_process
+from tools.support.formula_weights import fill_by_formula, let_readings_stop
+from tools.support.reading_rounds import jpegs
 
 
 @pytest.fixture(scope="module")

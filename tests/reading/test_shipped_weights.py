@@ -10,7 +10,7 @@ import pytest
 
 from reading import Reader, find_images
 from reading.weights import SHIPPED, find_weights, shipped_weights
-from tools.labelled_words import is_right, labelled_sets
+from tools.support.labelled_words import is_right, labelled_sets
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO_IMAGES = ROOT / "demo_imgs"

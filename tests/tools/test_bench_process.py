@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from tools.bench_process import BenchProcess, take_turns, until_interrupted
+from tools.support.bench_process import BenchProcess, take_turns, until_interrupted
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from tools.bench_process import serve
+from tools.support.bench_process import serve
 
 rounds = iter(range(100))
 serve(lambda: {"round": next(rounds)})
@@ -75,7 +75,7 @@ def test_rows_until_an_interrupt_are_kept():
 BENCH = """
 import sys, time
 sys.path.insert(0, sys.argv[1] if sys.argv[1:2] != ["--work"] else sys.argv[2])
-from tools.bench_process import BenchProcess, interrupted_once, serve, take_turns
+from tools.support.bench_process import BenchProcess, interrupted_once, serve, take_turns
 
 if sys.argv[1] == "--work":
     serve(lambda: time.sleep(0.1))

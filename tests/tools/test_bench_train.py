@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tools import bench_process, bench_train
+from tools import bench_train
+from tools.support import bench_process
 
 MODEL = "mgp_str_mini_stem8x8_3_32_128"
 KEYS = {"model", "path", "dtype", "batch", "images_per_s", "peak_mib", "share", "gflops_an_image"}

@@ -17,7 +17,7 @@ from models.checkpoint import save_checkpoint
 from reading import Reader
 from synthetic.fonts import packaged_files
 from tools.compare_engines import accuracies, load_ours
-from tools.labelled_words import labelled_images
+from tools.support.labelled_words import labelled_images
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {"one": "HELLO", "two": "WORLD"}

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from engine.memory import peak_mib
-from tools.bench_process import serve
+from tools.support.bench_process import serve
 
 
 def jpegs(count: int) -> list[bytes]:

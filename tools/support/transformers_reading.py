@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from PIL import Image
@@ -18,10 +18,10 @@ from transformers import (
     MgpstrProcessor,
 )
 
-from tools.bench_process import DTYPES
-from tools.reading_rounds import serve_readings
+from tools.support.bench_process import DTYPES
+from tools.support.reading_rounds import serve_readings
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 
 def their_reading(

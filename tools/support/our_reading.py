@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 # Scripts run from the root, but Python puts the script's own folder on the path.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from reading import Reader
-from tools.bench_process import DTYPES
-from tools.reading_rounds import serve_readings
+from tools.support.bench_process import DTYPES
+from tools.support.reading_rounds import serve_readings
 
 if __name__ == "__main__":
     _, weights, dtype, batch, images, device, compiled = sys.argv[1:]
