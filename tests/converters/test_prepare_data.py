@@ -157,7 +157,8 @@ def test_an_interruption_says_how_to_go_on(words, tmp_path, monkeypatch, capsys)
 
     monkeypatch.setattr("tools.prepare_data.convert", interrupted)
     arguments = ["folder", "--input", str(words), "--output", str(tmp_path / "out")]
-    assert main(arguments) == 130
+    with pytest.raises(SystemExit, match="130"):
+        main(arguments)
     assert "the same command goes on from the last records" in capsys.readouterr().err
 
 

@@ -201,9 +201,12 @@ def test_a_folder_without_data_says_what_is_there_and_the_cure(tmp_path, make, m
 def test_a_missing_selection_lists_what_is_there(data_tree):
     with pytest.raises(DataError, match=r"'SynthAdd' .* MJ, MJ_test, MJ_train, MJ_valid, ST"):
         select_lmdbs(data_tree / "training", "SynthAdd")
-    (data_tree / "training/ST").rename(data_tree / "training/S-T")
+
+
+def test_a_folder_with_a_dash_in_its_name_is_told(tmp_path, make_lmdb, encode_image):
+    make_lmdb(tmp_path / "my-words", [(encode_image("x"), "x")])
     with pytest.raises(DataError, match="with a dash in its name can't be selected: rename it"):
-        select_lmdbs(data_tree / "training", "S")
+        select_lmdbs(tmp_path, "my")
 
 
 def test_evaluation_sets_have_their_folders_names(tmp_path, make_lmdb, encode_image):

@@ -6,8 +6,13 @@ import re
 import torch
 
 from models import create_model
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.config import ModelConfig
+from models.registry import preset_config
+from text import CHARSET_PRESETS
 from tools.stress_resume import run_differences
+from train_final_dist import prepare_model
+from utils import get_args
 
 MODEL = "acds_str_tiny"
 
@@ -121,16 +126,22 @@ def test_the_second_stage_freezes_what_guides(run, short_run, tmp_path):
         assert any(name.startswith(part) for name in moved), part
 
 
-def test_parts_that_are_frozen_though_random_are_told(run, short_run, tmp_path):
+def test_parts_that_are_frozen_though_random_are_told(tmp_path):
     save_checkpoint(tmp_path / "first.pth", create_model(MODEL))
-    start = ["--saved_model", tmp_path / "first.pth", "--sensitive", "--dry_run", "--freeze"]
-    told = run(short_run(tmp_path, MODEL, *start, "heads")).stdout
-    assert re.search(r"warning: --freeze keeps \d+ entries random, .*: char_tokenLearner", told), (
-        told
-    )
-    assert "entries random" not in run(short_run(tmp_path, MODEL, *start, "stem")).stdout
-    alone = run(short_run(tmp_path, MODEL, "--dry_run", "--freeze", "stem")).stdout
-    assert "entries random" in alone
+    start = load_checkpoint(tmp_path / "first.pth")
+    larger = preset_config(MODEL, characters=CHARSET_PRESETS["94"])
+
+    def told(config: ModelConfig, start: Checkpoint | None, scope: str) -> str:
+        options = get_args("train_final_dist", ["--valid_data", "v", "--freeze", scope])
+        lines: list[str] = []
+        prepare_model(options, config, start, None, lines.append)
+        return "\n".join(lines)
+
+    random = re.compile(r"warning: --freeze keeps \d+ entries random, .*: char_tokenLearner")
+    assert random.search(told(larger, start, "heads"))
+    assert "entries random" not in told(larger, start, "stem")
+    assert "entries random" not in told(start.config, start, "heads")
+    assert "entries random" in told(larger, None, "stem")
 
 
 def test_boxes_that_disagree_are_counted(run, short_run, tmp_path, make_lmdb, encode_image):
