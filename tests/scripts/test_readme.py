@@ -39,6 +39,8 @@ def shortened(command: str, place: Path) -> str:
         if "--nproc_per_node=2" in command:  # the large models are trained by one process
             command = command.replace("mgp_str_base_patch", "mgp_str_tiny_patch")
             command = command.replace("ACDS-STR-Base", "ACDS-STR-Small")
+        elif "--Transformer" not in command and "--saved_model" not in command:
+            extra += " --TransformerModel mgp_str_tiny_patch4_3_32_128"
         # More processes than GPUs are refused, as the one GPU of this machine may not matter here.
         if "--nproc_per_node=2" in command and torch.cuda.device_count() == 1:
             extra += " --device cpu"
