@@ -300,7 +300,8 @@ class Evaluator:
     ) -> _Tally:
         """What this rank counts in its share of a set, up to its end or where it fails or stops.
 
-        Nothing is raised: the other ranks would wait for this one's counts forever.
+        Neither loading nor a lack of memory raises anything: the other ranks would wait for this
+        one's counts forever.
         """
         self.model.eval()
         tally = _Tally(dict.fromkeys(columns(self.codecs), 0))

@@ -215,7 +215,9 @@ def find_lmdbs(root: Path | str) -> list[Path]:
     found = sorted(_walk(root, frozenset()))
     if not found:
         inside = sorted(p.name for p in root.iterdir())
-        scored = " (test_final.py --eval_img scores those as they are)" * ("gt.txt" in inside)
+        scored = ""
+        if "gt.txt" in inside:
+            scored = " (test_final.py --eval_img scores those as they are)"
         raise DataError(
             f"There is no LMDB (a folder with data.mdb) below {root}; it holds {first_of(inside)}. "
             f"tools/create_lmdb_dataset.py makes one from images and a gt.txt{scored}."
@@ -256,10 +258,12 @@ def select_lmdbs(root: Path | str, name: str) -> list[Path]:
         )
     if not chosen:
         there = sorted({part for p in found for part in p.relative_to(root).parts})
+        cure = ""
+        if any("-" in part for part in there):
+            cure = " One with a dash in its name can't be selected: rename it."
         raise DataError(
             f"No LMDB below {root} lies in a folder {name!r} (--select_data; dashes separate "
-            f"folders); folders that are there: {', '.join(there) or 'none'}."
-            + (" One with a dash in its name can't be selected: rename it." * ("-" in str(there)))
+            f"folders); folders that are there: {', '.join(there) or 'none'}.{cure}"
         )
     return chosen
 

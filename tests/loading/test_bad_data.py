@@ -4,6 +4,7 @@ import io
 import shutil
 import struct
 import zlib
+from types import SimpleNamespace
 
 import lmdb
 import numpy as np
@@ -17,6 +18,7 @@ from dataset import (
     evaluation_loader,
     training_loader,
 )
+from loading.loader_processes import surviving_batches
 from loading.sampling import MixingSampler
 from loading.sources import Source
 from records.label_filter import LabelFilter
@@ -257,3 +259,14 @@ def test_images_that_vanish_from_a_folder_are_counted(tmp_path):
     (batch,) = evaluation_loader(dataset, 4, 0)
     assert batch.texts == ["cat", "sun"]
     assert batch.passed_over == [f"{tmp_path / 'dog.png'}: there is no image"]
+
+
+def test_memory_that_ends_while_a_batch_is_loaded_is_told():
+    class Loader:
+        batch_sampler, num_workers = SimpleNamespace(), 0
+
+        def __iter__(self):
+            raise MemoryError
+
+    with pytest.raises(DataError, match=r"no memory to load a batch .*lower --workers"):
+        list(surviving_batches(Loader(), print))
