@@ -33,7 +33,7 @@ LONGEST_NAME = 200  # bytes of a picture's; file systems take 255
 
 
 def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[Reading]:
-    """Readings of files; draws the attention on the way, and reports unreadable files."""
+    """Readings of all files; draws the attention on the way, and reports unreadable ones."""
     folder = None if options.no_attention else attention_folder(options)
     if folder is not None and not reader.recognition.has_maps:
         print("no attention pictures: an ONNX file only reads", file=sys.stderr)
@@ -42,7 +42,8 @@ def read_all(options: Namespace, reader: Reader, files: list[Path]) -> Iterator[
     draws, pictures = folder is not None, 0
     for file, reading in zip(files, reader.stream(files, draws, keep_errors=True), strict=True):
         if reading.error is not None:
-            print(f"unreadable, left out: {reading.error}", file=sys.stderr)
+            print(f"unreadable: {reading.error}", file=sys.stderr)
+            yield reading
             continue
         yield replace(reading, attention=None, core_area=None, guided_attention=None)
         if draws:
@@ -109,8 +110,15 @@ def say_passed_over(place: Path) -> None:
             print(f"passed over, by their suffix no images: {shown}", file=sys.stderr)
 
 
-def as_row(reading: Reading) -> dict[str, str | float]:
-    """A reading as plain values: fused first, then every granularity."""
+def as_row(reading: Reading, granularities: list[str]) -> dict[str, str | float | None]:
+    """A reading as plain values: fused first, then every granularity.
+
+    Of a file that could not be read, all but its path and the error are None.
+    """
+    if reading.error is not None:
+        names = ["text", "confidence", "granularity"]
+        names += [column for name in granularities for column in (name, f"{name}_confidence")]
+        return {"file": shown_path(reading.source), **dict.fromkeys(names), "error": reading.error}
     row = {
         "file": shown_path(reading.source),
         "text": reading.text,
@@ -119,10 +127,10 @@ def as_row(reading: Reading) -> dict[str, str | float]:
     }
     for name, own in reading.by_granularity.items():
         row |= {name: own.text, f"{name}_confidence": round(own.confidence, 6)}
-    return row
+    return row | {"error": None}
 
 
-def show(rows: list[dict[str, str | float]], granularities: list[str]) -> str:
+def show(rows: list[dict[str, str | float | None]], granularities: list[str]) -> str:
     """Table of the readings."""
     names = [Path(row["file"]).name for row in rows]
     times = Counter(names)
@@ -175,21 +183,23 @@ def read_files(options: Namespace) -> None:
     say_passed_over(Path(options.demo_imgs))
     reader = load_reader(options)
     rows, stopped = [], False
+    granularities = list(reader.codecs)
     try:
         for reading in read_all(options, reader, files):
-            rows.append(as_row(reading))
+            rows.append(as_row(reading, granularities))
     except KeyboardInterrupt:
         stopped = True
-    if rows:
-        print(show(rows, list(reader.codecs)))
+    read = [row for row in rows if row["error"] is None]
+    if read:
+        print(show(read, granularities))
         write_files(options, rows)
-        if len(rows) < len(files) and not stopped:
-            unread = len(files) - len(rows)
-            print(f"{unread:,} of {len(files):,} files could not be read", file=sys.stderr)
     elif not stopped:
         raise UnreadableImageError(f"none of the {len(files)} files can be read")
+    if len(read) < len(rows):
+        unread = len(rows) - len(read)
+        print(f"{unread:,} of {len(rows):,} files could not be read", file=sys.stderr)
     if stopped:
-        interrupted(f"{len(rows):,} of {len(files):,} images are read")
+        interrupted(f"{len(read):,} of {len(files):,} images are read")
 
 
 def serve_page(options: Namespace) -> None:
@@ -206,7 +216,7 @@ def serve_page(options: Namespace) -> None:
         serve(listener, reader, model, samples)
 
 
-def write_files(options: Namespace, rows: list[dict[str, str | float]]) -> None:
+def write_files(options: Namespace, rows: list[dict[str, str | float | None]]) -> None:
     """The readings as --csv and --json ask."""
     if options.csv:
         table = io.StringIO()

@@ -209,11 +209,12 @@ def test_demo_draws_every_family_and_keeps_no_map(name, encode_image, tmp_path):
         assert drawn.width == (COLUMN if name == MGP else 3 * COLUMN) + MARGIN
     plain = {"text", "confidence", "granularity", "by_granularity", "source"}
     assert all(getattr(reading, f.name) is None for f in fields(reading) if f.name not in plain)
-    assert list(as_row(reading)) == [
+    assert list(as_row(reading, ["char"])) == [
         "file",
         "text",
         "confidence",
         "granularity",
         "char",
         "char_confidence",
+        "error",
     ]

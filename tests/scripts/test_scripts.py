@@ -288,9 +288,12 @@ def test_demo_reads_a_folder_and_goes_on_after_a_bad_file(run, tmp_path, encode_
     assert "bad.jpg" in done.stderr
     assert "good.png" in done.stdout
     with (tmp_path / "out.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    (same,) = json.loads((tmp_path / "out.json").read_text())
-    assert row["text"] == same["text"]
+        bad, row = csv.DictReader(file)
+    same_bad, same = json.loads((tmp_path / "out.json").read_text())
+    assert row["text"] == same["text"] and same["error"] is None
+    assert bad.keys() == row.keys() == same_bad.keys() == same.keys()
+    assert "bad.jpg" in same_bad["error"] and bad["error"] == same_bad["error"]
+    assert bad["file"].endswith("bad.jpg") and (bad["text"], same_bad["text"]) == ("", None)
     assert 0 <= float(row["char_confidence"]) <= 1
     assert {"char", "bpe", "wp", "confidence", "granularity"} <= row.keys()
     with Image.open(tmp_path / "attens" / "good_attention.png") as picture:
