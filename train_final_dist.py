@@ -12,10 +12,12 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from augmentation import Augmenter
 from console.listing import first_of
@@ -23,46 +25,32 @@ from console.progress import RunLog
 from console.script_end import fail, interrupted
 from dataset import ImageFormat, TrainingDataset, training_loader
 from engine.distributed import LaunchError, LostProcessError, Process, distributed, leave
-from engine.evaluation import Evaluator, scoring_charset
+from engine.evaluation import Evaluator
 from engine.freezing import FreezeError, freeze
-from engine.learning_options import (
-    augmentation_settings,
-    loss_weights,
-    optimization,
-)
+from engine.learning_options import augmentation_settings, loss_weights, optimization
 from engine.memory import BatchTooLargeError
 from engine.metrics import Metrics, MissingPackageError, need_wandb
 from engine.model_options import training_config
 from engine.option_error import OptionError
 from engine.rehearsal import rehearse
 from engine.resume_options import check_against_state, check_same_model
+from engine.run_context import RunContext
+from engine.run_data import RunData, open_data
 from engine.run_folder import RunFolder, RunFolderError
 from engine.run_form import run_form
-from engine.run_state import ResumedRun, find_common_state, plain_options
+from engine.run_state import ResumedRun, RunState, find_common_state, plain_options
 from engine.run_summary import outcome, say_scored_sets, say_setup
-from engine.stream_options import stream_settings
 from engine.training import NonFiniteLossError, Plan, Trainer
 from engine.validation import Validation
 from engine.weight_average import WeightAverage
 from loading.sampling import MixingSampler
-from loading.sources import (
-    SYNTHETIC,
-    RenderedSource,
-    Selection,
-    Source,
-    batch_counts,
-    open_sources,
-)
+from loading.sources import RenderedSource, Source
 from models import ConfigError, ModelConfig, build_model, config_codecs
 from models.adapt import load_adapted
 from models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_strictly
 from models.pretrained import IMAGENET_ENTRIES, PretrainedWeightsError
 from reading.weights import find_weights
-from records.label_filter import LabelFilter
 from records.lmdb_file import DataError
-from records.lmdb_set import LmdbSet, open_evaluation_sets
-from synthetic import StreamSettings
-from text import Charset
 from utils import get_args
 
 # What a person can mend: shown as a sentence, without a traceback.
@@ -94,17 +82,12 @@ def train(options: Namespace, process: Process) -> None:
     config = training_config(options, start.config if start else None)
     plan = training_plan(options, config)
     augmentation = augmentation_settings(options)
-    selection = select_data(options)
-    counts = batch_counts(options.batch_size, selection.ratios())
-    scored = scoring_charset(Charset(config.characters), options.protocol)
-    sources, validation_sets, evaluation_sets = open_data(
-        options, config, selection, scored, process
-    )
+    data = open_data(options, config, process)
 
     name = options.exp_name or f"{config.name}-Seed{options.manualSeed}"
     with run_folder(options, name, process) as folder:
         log = RunLog(None if options.dry_run else folder.log, enabled=process.is_main)
-        resumed = find_resumed(options, config, plan, sources, folder, process, log)
+        resumed = find_resumed(options, config, plan, data.sources, folder, process, log)
         state = resumed.state if resumed else None
         for seed in (random.seed, np.random.seed, torch.manual_seed):
             seed(options.manualSeed)
@@ -113,61 +96,15 @@ def train(options: Namespace, process: Process) -> None:
 
         metrics = None
         if process.is_main and not options.dry_run:
-            write_description(
-                options, config, plan, process, sources, validation_sets, counts, folder
-            )
+            write_description(options, config, plan, process, data, folder)
             first = state.iteration if state else 0
             metrics = Metrics(folder, log, first, options.wandb, vars(options))
-        say_setup(log, model, plan, process, sources, counts, options.batch_size, scored)
-        say_scored_sets(log, sources, validation=validation_sets, evaluation=evaluation_sets)
+        run = RunContext(process, folder, log, metrics)
+        say_setup(run, model, plan, data, options.batch_size)
+        say_scored_sets(log, data)
 
-        codecs = config_codecs(config)
-        image_format = ImageFormat.of(config)
-        wrapped = run_form(
-            model,
-            process,
-            options.amp,
-            options.channels_last,
-            options.compile,
-            options.recompute,
-        )
-        average = WeightAverage(model, options.ema) if options.ema is not None else None
-        evaluator = Evaluator(
-            average.model if average else model,
-            codecs,
-            image_format,
-            process,
-            options.batch_size,
-            options.workers,
-            scored,
-        )
-        validation = Validation(
-            evaluator, validation_sets, evaluation_sets, process, folder, log, metrics, state
-        )
-        trainer = Trainer(
-            model,
-            wrapped,
-            plan,
-            validation,
-            process,
-            folder,
-            log,
-            metrics,
-            vars(options),
-            state,
-            average,
-        )
-        augmenter = Augmenter(**augmentation) if augmentation else None
-        dataset = TrainingDataset(sources, image_format, augmenter, selection.boxes, codecs)
-        sampler = MixingSampler(
-            [s.size for s in sources],
-            counts,
-            options.manualSeed,
-            process.rank,
-            process.world_size,
-            [stream["consumed"] for stream in state.streams] if state else None,
-        )
-        loader = training_loader(dataset, sampler, options.workers, process.device.type == "cuda")
+        trainer = make_trainer(options, model, plan, data, run, state)
+        loader = make_loader(options, config, data, augmentation, process, state)
         if options.dry_run:
             log(rehearse(trainer, loader))
             return
@@ -188,31 +125,6 @@ def training_plan(options: Namespace, config: ModelConfig) -> Plan:
         loss_weights=loss_weights(options, config),
         accumulate=options.accumulate,
     )
-
-
-def select_data(options: Namespace) -> Selection:
-    """What to train on.
-
-    Raises:
-        OptionError: options for rendered words, and none are selected; those for LMDBs, likewise.
-
-    """
-    selection = Selection(
-        options.train_data,
-        options.select_data,
-        options.batch_ratio,
-        options.total_data_usage_ratio,
-        options.is_mask_supervision or options.guidance_weight > 0,
-        stream_settings(options, "synthetic_"),
-        options.manualSeed,
-    )
-    if SYNTHETIC not in selection.names and selection.stream != StreamSettings():
-        raise OptionError(
-            f"--synthetic_… options are for rendered words: add {SYNTHETIC} to --select_data."
-        )
-    if set(selection.names) == {SYNTHETIC} and selection.usage_ratio < 1:
-        raise OptionError("--total_data_usage_ratio is of LMDBs; --select_data names none.")
-    return selection
 
 
 @contextmanager
@@ -240,30 +152,6 @@ def run_folder(options: Namespace, name: str, process: Process) -> Iterator[RunF
         # A state that is to be resumed is looked for in its own place.
         resumed = options.resume is not None and place.exists()
         yield RunFolder(options.saved_path if resumed else temporary, name)
-
-
-def open_data(
-    options: Namespace,
-    config: ModelConfig,
-    selection: Selection,
-    scored: Charset,
-    process: Process,
-) -> tuple[list[Source | RenderedSource], dict[str, LmdbSet], dict[str, LmdbSet]]:
-    """The sources to train on, and the sets for validation and evaluation by name.
-
-    Those are of the same words as test_final.py's: what the model can't read is misread.
-    """
-    filtering = not options.data_filtering_off
-    trainable = LabelFilter(Charset(config.characters), config.max_length, filtering)
-    compared = LabelFilter(scored, None, filtering, trainable=False)
-    log = RunLog(enabled=process.local_rank == 0)
-    with process.first_of_machine_first():
-        sources = open_sources(selection, trainable, log)
-        validation_sets = open_evaluation_sets(options.valid_data, compared, log=log)
-        evaluation_sets = {}
-        if options.eval_data:
-            evaluation_sets = open_evaluation_sets(options.eval_data, compared, log=log)
-    return sources, validation_sets, evaluation_sets
 
 
 def find_resumed(
@@ -356,24 +244,79 @@ def first_weights(
     return said, {*found.partly, *found.initialised}
 
 
+def make_trainer(
+    options: Namespace,
+    model: nn.Module,
+    plan: Plan,
+    data: RunData,
+    run: RunContext,
+    state: RunState | None,
+) -> Trainer:
+    """What trains the model, and scores it or the average of its weights."""
+    wrapped = run_form(
+        model,
+        run.process,
+        options.amp,
+        options.channels_last,
+        options.compile,
+        options.recompute,
+    )
+    average = WeightAverage(model, options.ema) if options.ema is not None else None
+    evaluator = Evaluator(
+        average.model if average else model,
+        config_codecs(model.config),
+        ImageFormat.of(model.config),
+        run.process,
+        options.batch_size,
+        options.workers,
+        data.scored,
+    )
+    validation = Validation(
+        evaluator, data.validation, data.evaluation, run, state, options.keep_iterations
+    )
+    return Trainer(model, wrapped, plan, validation, run, vars(options), state, average)
+
+
+def make_loader(
+    options: Namespace,
+    config: ModelConfig,
+    data: RunData,
+    augmentation: Mapping[str, Any] | None,
+    process: Process,
+    state: RunState | None,
+) -> DataLoader:
+    """Batches of the sources, from where a resumed run's data ended."""
+    augmenter = Augmenter(**augmentation) if augmentation else None
+    dataset = TrainingDataset(
+        data.sources, ImageFormat.of(config), augmenter, data.boxes, config_codecs(config)
+    )
+    sampler = MixingSampler(
+        [source.size for source in data.sources],
+        data.counts,
+        options.manualSeed,
+        process.rank,
+        process.world_size,
+        [stream["consumed"] for stream in state.streams] if state else None,
+    )
+    return training_loader(dataset, sampler, options.workers, process.device.type == "cuda")
+
+
 def write_description(
     options: Namespace,
     config: ModelConfig,
     plan: Plan,
     process: Process,
-    sources: Sequence[Source | RenderedSource],
-    validation_sets: Mapping[str, LmdbSet],
-    counts: Sequence[int],
+    data: RunData,
     folder: RunFolder,
 ) -> None:
     """Options as given and what they come to, model and data into the run's folder."""
     folder.write_options(
-        {**vars(options), "batch_images_per_process": sum(counts)},
+        {**vars(options), "batch_images_per_process": sum(data.counts)},
         plan=asdict(plan),
         device=str(process.device),
         model=config.to_dict() | {"bpe_vocabulary": None, "wp_vocabulary": None},
-        data={s.name: {k: str(v) for k, v in s.describe().items()} for s in sources},
-        validation={name: str(opened.report) for name, opened in validation_sets.items()},
+        data={s.name: {k: str(v) for k, v in s.describe().items()} for s in data.sources},
+        validation={name: str(opened.report) for name, opened in data.validation.items()},
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from console.listing import first_of
+from engine.iteration_weights import iteration_weights
 from engine.option_error import OptionError
 
 
@@ -80,12 +81,8 @@ def checkpoints_to_test(options: Namespace) -> list[Path]:
         first, last = int(bounds[1]), int(bounds[2])
         if first > last:
             raise OptionError(f"--range {wanted} ends before it begins.")
-    numbered = {
-        int(match[1]): file
-        for file in path.iterdir()
-        if (match := re.fullmatch(r"iter_(\d+)\.pth", file.name))
-    }
-    chosen = [numbered[n] for n in sorted(numbered) if first <= n <= last]
+    numbered = iteration_weights(path)
+    chosen = [file for number, file in numbered.items() if first <= number <= last]
     if not chosen and numbered:
         raise OptionError(
             f"--range {wanted}: the {len(numbered)} iter_N.pth in {path} are of iterations "

@@ -34,7 +34,7 @@ _OPTION = {"iterations": "num_iter"}
 # What changes nothing in the weights, or is compared as the `Optimization` that it comes to.
 FREE = ("resume", "saved_model", "saved_path", "exp_name", "workers", "save_interval", "keep_last")
 FREE += ("local_rank", "world_size", "dist_url", "device", "valInterval", "max_skipped")
-FREE += ("dry_run", "timeout", "wandb", "eval_data")
+FREE += ("keep_iterations", "dry_run", "timeout", "wandb", "eval_data")
 FREE += ("adam", "adamw", "sgd", "lr", "beta1", "rho", "eps", "weight_decay", "layer_decay")
 FREE += ("grad_clip", "scheduler", "schedule", "warmup", "FT", "num_iter")
 

@@ -1,32 +1,29 @@
 """What a run says of itself in its log: at its start, and at its end."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 from torch import nn
 
 from console.progress import RunLog
-from engine.distributed import Process
 from engine.evaluation import protocol_line
 from engine.learning_options import USUAL_RATES
+from engine.run_context import RunContext
+from engine.run_data import RunData
 from engine.run_folder import RunFolder, device_line, versions
 from engine.training import Plan
-from loading.sources import RenderedSource, Source
-from records.lmdb_set import LmdbSet
 from text import Charset
 
 
-def say_setup(
-    log: RunLog,
-    model: nn.Module,
-    plan: Plan,
-    process: Process,
-    sources: Sequence[Source | RenderedSource],
-    counts: Sequence[int],
-    asked: int,
-    scored: Charset,
-) -> None:
-    """Device, versions, precision, batches and data, at the top of the log."""
+def say_setup(run: RunContext, model: nn.Module, plan: Plan, data: RunData, asked: int) -> None:
+    """Device, versions, precision, batches and data, at the top of the log.
+
+    Args:
+        run: whose log it is.
+        model: that is trained.
+        plan: of the run.
+        data: what it trains on.
+        asked: images of a process's batch, by the options.
+
+    """
+    log, process, counts = run.log, run.process, data.counts
     described = ", ".join(f"{k} {v}" for k, v in versions().items())
     log(f"{device_line(process.device)}; {described}")
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -39,7 +36,7 @@ def say_setup(
     log("losses: " + ", ".join(f"{w:g} x {name}" for name, w in plan.loss_weights.items() if w))
     shares = ", ".join(
         f"{s.name} {c} of {'an endless stream' if s.size is None else f'{s.size:,}'}"
-        for s, c in zip(sources, counts, strict=True)
+        for s, c in zip(data.sources, counts, strict=True)
     )
     batches = f", {plan.accumulate} batches a step" if plan.accumulate > 1 else ""
     log(
@@ -59,18 +56,16 @@ def say_setup(
         )
     charset = Charset(config.characters)
     log(f"charset {charset.name}: {charset.characters}")
-    log(protocol_line(charset, scored))
-    for source in sources:
+    log(protocol_line(charset, data.scored))
+    for source in data.sources:
         for path, report in source.describe().items():
             log(f"training {path}: {report}")
 
 
-def say_scored_sets(
-    log: RunLog, sources: Sequence[Source | RenderedSource], **sets_by_kind: Mapping[str, LmdbSet]
-) -> None:
+def say_scored_sets(log: RunLog, data: RunData) -> None:
     """What is compared, and which of it is no test, as it is trained on."""
-    trained = {Path(path).resolve() for source in sources for path in source.describe()}
-    for kind, sets in sets_by_kind.items():
+    trained = {path.resolve() for source in data.sources for path in source.paths}
+    for kind, sets in (("validation", data.validation), ("evaluation", data.evaluation)):
         for name, lmdb_set in sets.items():
             log(f"{kind} {name}: {lmdb_set.report}")
             if lmdb_set.path.resolve() in trained:

@@ -13,15 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from console.progress import Progress, RunLog
+from console.progress import Progress
 from dataset import Batch
-from engine.distributed import Process
 from engine.evaluation import EvaluationStoppedError, to_device
 from engine.memory import BatchTooLargeError, fitting_batch
 from engine.meter import Meter
-from engine.metrics import Metrics
 from engine.optimization import Optimization
-from engine.run_folder import RunFolder
+from engine.run_context import RunContext
 from engine.run_state import RunState, plain_options, random_states, restore_random, save_state
 from engine.step import AMP_TYPES, Part, Stepper, StepResult
 from engine.stopping import StopRequest
@@ -77,10 +75,7 @@ class Trainer:
         wrapped: what is run in its place, see `run_form`.
         plan: what the run does.
         validation: scores it.
-        process: rank and device.
-        folder: of the run; used by the first rank only.
-        log: says what happens.
-        metrics: the first rank's.
+        run: where it runs and says what happens.
         options: of the command line, kept in the states.
         state: to go on from; None starts anew.
         average: follows the weights; None for none.
@@ -98,16 +93,14 @@ class Trainer:
         wrapped: nn.Module,
         plan: Plan,
         validation: Validation,
-        process: Process,
-        folder: RunFolder,
-        log: RunLog,
-        metrics: Metrics | None = None,
+        run: RunContext,
         options: Mapping[str, Any] | None = None,
         state: RunState | None = None,
         average: WeightAverage | None = None,
     ):
         self.model, self.plan, self.validation = model, plan, validation
-        self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
+        self.process, self.folder = run.process, run.folder
+        self.log, self._metrics = run.log, run.metrics
         self._options = plain_options(options or {})
         self.stopped: str | None = None
         self.passed_over = self._disagreeing = 0
@@ -122,7 +115,7 @@ class Trainer:
             optimizer,
             schedule,
             plan.optimization.grad_clip,
-            process,
+            run.process,
             plan.amp,
             plan.loss_weights,
             wrapped,

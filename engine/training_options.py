@@ -135,6 +135,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="states to resume from that are kept (default: 2)",
     )
     group.add_argument(
+        "--keep_iterations",
+        type=positive,
+        metavar="N",
+        help="keep only the last N iter_N.pth, the weights of every validation (default: all)",
+    )
+    group.add_argument(
         "--max_skipped",
         type=positive,
         default=20,

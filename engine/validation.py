@@ -6,13 +6,11 @@ from functools import cached_property
 import torch
 from PIL import Image
 
-from console.progress import RunLog
 from dataset import RecordSet
-from engine.distributed import Process
 from engine.evaluation import Evaluator, SetScore, merge_scores, readable
-from engine.metrics import Metrics
+from engine.iteration_weights import drop_earlier
 from engine.report import table
-from engine.run_folder import RunFolder
+from engine.run_context import RunContext
 from engine.run_state import RunState
 from loading.preprocessing import UnreadableImageError, decode_image
 from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -50,11 +48,9 @@ class Validation:
         evaluator: scores the model, or the average of its weights.
         sets: that the best weights are chosen on, by name.
         others: sets that are scored for the best weights and at the end, and decide on nothing.
-        process: rank and device.
-        folder: of the run; used by the first rank only.
-        log: says what happens.
-        metrics: the first rank's.
+        run: where it runs and says what happens.
         state: to go on from; None starts anew.
+        keep_iterations: of how many validations the weights are kept; None for all.
 
     Attributes:
         best_accuracy: of the best weights that were kept, in percent; -1 where none were.
@@ -67,14 +63,14 @@ class Validation:
         evaluator: Evaluator,
         sets: Mapping[str, RecordSet],
         others: Mapping[str, RecordSet],
-        process: Process,
-        folder: RunFolder,
-        log: RunLog,
-        metrics: Metrics | None,
+        run: RunContext,
         state: RunState | None = None,
+        keep_iterations: int | None = None,
     ):
         self.evaluator, self.sets, self.others = evaluator, dict(sets), dict(others)
-        self.process, self.folder, self.log, self._metrics = process, folder, log, metrics
+        self.process, self.folder = run.process, run.folder
+        self.log, self._metrics = run.log, run.metrics
+        self._keep_iterations = keep_iterations
         self.best_accuracy, self._best_iteration = self._kept_best(state) if state else (-1.0, 0)
         self.history: list[tuple[int, dict[str, float]]] = list(state.history) if state else []
 
@@ -188,6 +184,11 @@ class Validation:
                 f"{place} ({error}); what was there before stays. Make room."
             )
             return False
+        if self._keep_iterations is not None:
+            try:
+                drop_earlier(self.folder.path, iteration, self._keep_iterations - 1)
+            except OSError as error:
+                self.log(f"warning: weights of an earlier iteration could not be deleted: {error}")
         if best:
             self.log(f"best so far ({max(accuracy.values()):.2f}%): {self.folder.best}")
         return best

@@ -31,6 +31,7 @@ class Source:
     Attributes:
         name: that name.
         sets: the LMDBs.
+        paths: of the LMDBs.
         size: number of records.
         identity: digest of some of its records; checked on resume.
         has_boxes: whether any record has character boxes, as far as they were counted.
@@ -40,6 +41,7 @@ class Source:
     def __init__(self, name: str, sets: Sequence[LmdbSet]):
         self.name = name
         self.sets = list(sets)
+        self.paths = [lmdb_set.path for lmdb_set in self.sets]
         self._ends = np.cumsum([len(s) for s in self.sets])
         self.size = int(self._ends[-1])
         self.has_boxes = any(s.report.with_boxes for s in self.sets)
@@ -70,6 +72,7 @@ class RenderedSource:
 
     Attributes:
         name: `synthetic`.
+        paths: none.
         size: None, as it has no end.
         identity: digest of what decides on its images; checked on resume.
         has_boxes: True; every word has its character boxes.
@@ -80,6 +83,7 @@ class RenderedSource:
     """
 
     name = SYNTHETIC
+    paths = ()
     size = None
     has_boxes = True
 
@@ -200,7 +204,7 @@ def open_sources(
     """
     sources = [_open(name, selection, label_filter, log) for name in selection.names]
     if log is not None:
-        places = [Path(path).resolve() for source in sources for path in source.describe()]
+        places = [path.resolve() for source in sources for path in source.paths]
         for path in repeated(places):
             log(
                 f"warning: {path} is drawn from more than once, by --select_data "

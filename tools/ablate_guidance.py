@@ -36,6 +36,7 @@ from engine.evaluation import Evaluator
 from engine.learning_options import CORE_AREA_WEIGHT
 from engine.metrics import Metrics
 from engine.optimization import Optimization
+from engine.run_context import RunContext
 from engine.run_folder import RunFolder, git_commit, versions
 from engine.run_form import run_form
 from engine.stopping import StopRequest
@@ -184,9 +185,10 @@ def train_arm(
         loss_weights=arm.loss_weights,
     )
     metrics = Metrics(folder, log)
-    validation = Validation(evaluator, {"test": test}, {}, process, folder, log, metrics)
+    run = RunContext(process, folder, log, metrics)
+    validation = Validation(evaluator, {"test": test}, {}, run)
     wrapped = run_form(model, process, plan.amp)
-    trainer = Trainer(model, wrapped, plan, validation, process, folder, log, metrics)
+    trainer = Trainer(model, wrapped, plan, validation, run)
     dataset = TrainingDataset([Source("train", [training])], image_format, None, boxes, codecs)
     sampler = MixingSampler([len(training)], [options.batch_size], seed)
     started = time.monotonic()

@@ -5,7 +5,7 @@ import pytest
 from engine.learning_options import augmentation_settings, loss_weights, optimization
 from engine.model_options import training_config
 from engine.option_error import OptionError
-from train_final_dist import select_data
+from engine.run_data import select_data
 from utils import get_args
 
 TRAIN = ["--train_data", "t", "--valid_data", "v"]

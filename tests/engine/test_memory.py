@@ -12,6 +12,7 @@ from dataset import Batch
 from engine.distributed import Process
 from engine.memory import BatchTooLargeError, fitting_batch
 from engine.optimization import Optimization
+from engine.run_context import RunContext
 from engine.run_folder import RunFolder
 from engine.training import Plan, Trainer
 from models import config_codecs, create_model
@@ -78,7 +79,7 @@ def test_a_run_ends_with_the_cure(limited, tmp_path, monkeypatch, process, cure)
     monkeypatch.setattr(Process, "total", lambda _, values: values)
     folder, log = RunFolder(tmp_path, "run"), RunLog(enabled=False)
     plan = Plan(Optimization(), validation_interval=1, save_interval=1)
-    trainer = Trainer(model, model, plan, None, process, folder, log)
+    trainer = Trainer(model, model, plan, None, RunContext(process, folder, log))
     with pytest.raises(BatchTooLargeError, match=r"a step of 16 images \(CUDA out of memory") as e:
         trainer._take_step([loaded(model, 16)], False)
     assert cure in str(e.value)
@@ -95,7 +96,7 @@ def test_a_batch_that_does_not_even_get_onto_the_device_ends_a_run_in_words(
     monkeypatch.setattr("engine.training.to_device", full)
     plan = Plan(Optimization(), validation_interval=1, save_interval=1)
     folder, log = RunFolder(tmp_path, "run"), RunLog(enabled=False)
-    trainer = Trainer(model, model, plan, None, ALONE, folder, log)
+    trainer = Trainer(model, model, plan, None, RunContext(ALONE, folder, log))
     with pytest.raises(BatchTooLargeError, match="a step of 16 images"):
         trainer._take_step([loaded(model, 16)], False)
 
@@ -106,7 +107,7 @@ def test_a_rehearsal_tells_how_fast_data_are_made_not_what_lies_ready(
     model = limited(8)
     plan = Plan(Optimization(), validation_interval=1, save_interval=1)
     folder, log = RunFolder(tmp_path, "run"), RunLog(enabled=False)
-    trainer = Trainer(model, model, plan, None, ALONE, folder, log)
+    trainer = Trainer(model, model, plan, None, RunContext(ALONE, folder, log))
 
     def drawn(_):
         for number in itertools.count(1):

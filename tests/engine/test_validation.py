@@ -12,6 +12,7 @@ from engine import validation as validation_module
 from engine.distributed import Process
 from engine.evaluation import EvaluationStoppedError, Evaluator, SetScore
 from engine.metrics import Metrics
+from engine.run_context import RunContext
 from engine.run_folder import RunFolder
 from engine.validation import Validation, sets_identity
 from models import config_codecs, create_model
@@ -42,12 +43,13 @@ def make(data_tree, tmp_path, one_thread):
     folder, log = RunFolder(tmp_path, "run"), Shown()
     metrics = Metrics(folder, log)
 
-    def validation(state=None, place="evaluation/SVT"):
+    def validation(state=None, place="evaluation/SVT", keep_iterations=None):
         codecs = config_codecs(model.config)
         evaluator = Evaluator(model, codecs, ImageFormat.of(model.config), ALONE, 4, 0)
         sets = open_evaluation_sets(str(data_tree / place), labels)
         others = open_evaluation_sets(str(data_tree / "evaluation/CUTE80"), labels)
-        return Validation(evaluator, sets, others, ALONE, folder, log, metrics, state)
+        run = RunContext(ALONE, folder, log, metrics)
+        return Validation(evaluator, sets, others, run, state, keep_iterations)
 
     yield validation
     metrics.close()
@@ -68,6 +70,24 @@ def test_the_best_weights_are_kept_and_the_other_sets_scored(make, monkeypatch):
     assert "evaluation after iteration 6" not in validation.log.text
     validation(7, at_end=True)
     assert "evaluation after iteration 7" in validation.log.text
+
+
+def test_of_earlier_validations_only_the_last_weights_are_kept(make):
+    validation = make(keep_iterations=2)
+    for number in (9, 90, 200):  # of a state that lay after the one resumed from
+        validation.folder.iteration(number).touch()
+    for iteration in (100, 101):
+        validation(iteration)
+    there = sorted(path.name for path in validation.folder.path.glob("*.pth"))
+    assert there == ["best_accuracy.pth", "iter_100.pth", "iter_101.pth", "iter_200.pth"]
+
+
+def test_weights_that_cannot_be_deleted_do_not_end_a_run(make):
+    validation = make(keep_iterations=1)
+    validation.folder.iteration(1).mkdir()
+    validation(2)
+    assert "warning: weights of an earlier iteration could not be deleted" in validation.log.text
+    assert validation.best_accuracy >= 0
 
 
 def test_a_resumed_run_has_the_best_accuracy_of_the_weights_that_are_kept(make):
