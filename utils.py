@@ -6,12 +6,9 @@ effective one stands in the help.
 
 import argparse
 import io
-import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NoReturn
+from functools import partial
 
 from console.argument_types import (
     above_zero,
@@ -21,6 +18,7 @@ from console.argument_types import (
     whole,
     workers,
 )
+from console.option_parser import OptionParser
 from engine.model_options import DEFAULT_MODELS
 from engine.training_options import add_protocol_option, add_training_options
 from models import list_models
@@ -40,87 +38,6 @@ REFUSED = {
     "output_channel": "the width is part of --TransformerModel",
     "hidden_size": "the width is part of --TransformerModel",
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, script: str, description: str):
-        super().__init__(
-            prog=f"{script}.py",
-            description=description,
-            formatter_class=argparse.HelpFormatter,
-            allow_abbrev=False,
-            epilog="@FILE, a path from the current folder, stands for the options in that text "
-            "file; # begins a remark.",
-        )
-        self.script = script
-
-    def parse_known_args(self, args=None, namespace=None):
-        """As argparse does, with the options of @files in their place."""
-        self._given = self._in_full(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(self._given, namespace)
-
-    def _in_full(self, arguments: Sequence[str], within: tuple[str, ...] = ()) -> list[str]:
-        found = []
-        for argument in arguments:
-            file = argument.removeprefix("@")
-            if file == argument:
-                found.append(argument)
-                continue
-            if file in within:
-                self.error(f"the file of @{file} names itself, directly or by way of others.")
-            if Path(file).suffix in (".json", ".yaml", ".yml"):
-                form = "JSON" if file.endswith(".json") else "YAML"
-                self.error(f"@{file} must hold options as on the command line, not {form}.")
-            try:
-                # Notepad begins a file with a mark.
-                lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, ValueError) as error:
-                self.error(f"the file of @{file} can't be read: {error}")
-            for number, line in enumerate(lines, start=1):
-                try:
-                    words = shlex.split(_without_remark(line))
-                except ValueError as error:
-                    self.error(f"line {number} of {file}: {error}: {line.strip()}")
-                found += self._in_full(words, (*within, file))
-        return found
-
-    def error(self, message: str) -> NoReturn:
-        """End with a message; an option that is not known goes before one that is missing."""
-        if "required" in message:
-            names = (a.split("=")[0] for a in self._given if re.match("--?[A-Za-z]", a))
-            unknown = [name for name in names if name not in self._option_string_actions]
-            if unknown:
-                message = f"unrecognized arguments: {unknown[0]}"
-        if message.startswith("unrecognized arguments: "):
-            message = self._explain(message.removeprefix("unrecognized arguments: ").split())
-        super().error(message)
-
-    def _explain(self, arguments: Sequence[str]) -> str:
-        option = next((a for a in arguments if a.startswith("-")), arguments[0])
-        name = option.lstrip("-").split("=")[0]
-        if name in REFUSED:
-            return f"--{name} has no effect in these methods: {REFUSED[name]}. Leave it out."
-        others = [
-            f"{s}.py" for s in _SCRIPTS if s != self.script and f"--{name}" in _known_options(s)
-        ]
-        if others:
-            return f"--{name} is an option of {' and '.join(others)}, not of {self.prog}."
-        if option.startswith("-") and not option.startswith("--"):
-            return f"{option} is not known; options begin with two dashes: --{name}?"
-        return f"{option} is not known; see {self.prog} --help."
-
-
-def _without_remark(line: str) -> str:
-    """A line up to a `#` that begins a word; within one, or in quotes, it is a character."""
-    quote = ""
-    for place, character in enumerate(line):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character == "#" and (place == 0 or line[place - 1].isspace()):
-            return line[:place]
-    return line
 
 
 def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -144,10 +61,24 @@ def get_args(script: str, argv: Sequence[str] | None = None) -> argparse.Namespa
 def build_parser(script: str) -> argparse.ArgumentParser:
     """Parser of a script's options."""
     description, adders = _SCRIPTS[script]
-    parser = _Parser(script, description)
+    parser = OptionParser(f"{script}.py", description, partial(_explain, script))
     for add in adders:
         add(parser)
     return parser
+
+
+def _explain(script: str, arguments: Sequence[str]) -> str:
+    """What is wrong with arguments that a script doesn't know."""
+    option = next((a for a in arguments if a.startswith("-")), arguments[0])
+    name = option.lstrip("-").split("=")[0]
+    if name in REFUSED:
+        return f"--{name} has no effect in these methods: {REFUSED[name]}. Leave it out."
+    others = [f"{s}.py" for s in _SCRIPTS if s != script and f"--{name}" in _known_options(s)]
+    if others:
+        return f"--{name} is an option of {' and '.join(others)}, not of {script}.py."
+    if option.startswith("-") and not option.startswith("--"):
+        return f"{option} is not known; options begin with two dashes: --{name}?"
+    return f"{option} is not known; see {script}.py --help."
 
 
 def _known_options(script: str) -> set[str]:
