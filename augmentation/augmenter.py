@@ -1,6 +1,6 @@
 """How operations are drawn and composed: RandAug and the other modes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -161,10 +161,10 @@ class Augmenter:
         """Operations and magnitudes that a sample gets, in order; empty where it is intact."""
         return self._draw(self._generator(epoch, sample))
 
-    def _generator(self, epoch, sample):
+    def _generator(self, epoch: int, sample: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch, sample))
 
-    def _draw(self, rng):
+    def _draw(self, rng: np.random.Generator) -> list[tuple[Operation, int]]:
         if rng.random() < self.intact_probability:
             return []
         if self.mode == "selected":
@@ -186,7 +186,7 @@ class Augmenter:
         return list(zip(operations, magnitudes, strict=True))
 
 
-def _check(image, core_area):
+def _check(image: np.ndarray, core_area: np.ndarray | None) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(
             "Augmentation needs an RGB image, uint8 [H, W, 3] with at least one pixel, "
@@ -201,5 +201,5 @@ def _check(image, core_area):
         )
 
 
-def _list(names):
+def _list(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)

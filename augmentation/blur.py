@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .motion import Trail
-from .moves import pixel_axes, scale_and_shift
+from .moves import Move, pixel_axes, scale_and_shift
 from .operation import Operation, Photometric, to_pixels
 
 # Mended: the reference takes magnitude 2 for "unspecified" (it compares it with the length of the
@@ -29,18 +29,18 @@ ZOOMS = (
 TRUNCATE = -0.499  # a filter's delta that turns its rounding into cutting
 
 
-def gaussian_blur(image, magnitude, rng):
+def gaussian_blur(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Gaussian of a kernel that grows with the image: 9x9 at height 32."""
     side = 2 * (min(image.shape[:2]) // 2 // 4) + 1
     return cv2.GaussianBlur(image, (side, side), GAUSSIAN_SIGMA[magnitude])
 
 
-def defocus_blur(image, magnitude, rng):
+def defocus_blur(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """A flat disc, as an open aperture draws a point out of focus."""
     return cv2.filter2D(image, -1, DISCS[magnitude], delta=TRUNCATE)
 
 
-def _disc(radius):
+def _disc(radius: int) -> np.ndarray:
     offset = np.arange(-radius, radius + 1)
     inside = offset[:, None] ** 2 + offset**2 <= radius**2
     return inside.astype(np.float32) / inside.sum(dtype=np.float32)
@@ -57,7 +57,9 @@ class MotionBlur(Operation):
     the reference leaves every mask behind, because it knows images only.
     """
 
-    def apply(self, image, magnitude, rng):
+    def apply(
+        self, image: np.ndarray, magnitude: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Move | None]:
         """Blur the image, which shifts it."""
         degrees = rng.uniform(*MOTION_DEGREES)
         trail = MOTION_TRAIL[magnitude]
@@ -65,7 +67,7 @@ class MotionBlur(Operation):
         return blurred, scale_and_shift(*image.shape[:2], 1, *trail.displacement(degrees))
 
 
-def glass_blur(image, magnitude, rng):
+def glass_blur(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Blur, let each pixel take the value of one of its neighbours or its own twice, blur.
 
     Mended: offsets are -1, 0 or 1 in each axis. The reference knows -1 and 0 only and copies
@@ -82,14 +84,14 @@ def glass_blur(image, magnitude, rng):
 
 
 @lru_cache(maxsize=64)
-def _places(height, width):
+def _places(height: int, width: int) -> np.ndarray:
     """x and y of each pixel, int16 ``[H, W, 2]``: the fastest map that OpenCV's remap reads."""
     places = np.dstack(np.broadcast_arrays(*pixel_axes(height, width))).astype(np.int16)
     places.setflags(write=False)  # shared by all callers
     return places
 
 
-def _smooth_glass(image, sigma):
+def _smooth_glass(image: np.ndarray, sigma: float) -> np.ndarray:
     side = 2 * math.floor(4 * sigma + 0.5) + 1
     return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
 
@@ -102,7 +104,9 @@ class ZoomBlur(Operation):
     every mask behind, because it knows images only.
     """
 
-    def apply(self, image, magnitude, rng):
+    def apply(
+        self, image: np.ndarray, magnitude: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Move | None]:
         """Blur the image, which zooms it."""
         height, width = image.shape[:2]
         zooms = ZOOMS[magnitude]

@@ -11,14 +11,14 @@ JPEG_QUALITY = (25, 18, 15)
 PIXELATE = (0.6, 0.5, 0.4)  # of the side
 
 
-def contrast(image, magnitude, rng):
+def contrast(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Draw each channel towards its mean."""
     mean = np.array(cv2.mean(image)[:3])
     values = (np.arange(256)[:, None] - mean) * CONTRAST[magnitude] + mean  # (256, 3)
     return cv2.LUT(image, to_pixels(values)[None])
 
 
-def brightness(image, magnitude, rng):
+def brightness(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Raise V of HSV; hue and saturation stay, so all channels grow by one gain."""
     red, green, blue = cv2.split(image)
     value = cv2.max(cv2.max(red, green), blue)
@@ -30,14 +30,14 @@ def brightness(image, magnitude, rng):
     return brighter
 
 
-def jpeg_compression(image, magnitude, rng):
+def jpeg_compression(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Encode and decode as JPEG, with the library's 4:2:0 colours."""
     quality = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY[magnitude])
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
     return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-def pixelate(image, magnitude, rng):
+def pixelate(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Shrink by area and enlarge by the nearest pixel; blocks move by less than a pixel."""
     height, width = image.shape[:2]
     share = PIXELATE[magnitude]

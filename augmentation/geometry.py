@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from .moves import pixel_axes
+from .moves import CoordinateMap, pixel_axes
 from .operation import Geometric, random_sign
 from .thin_plate import thin_plate_map
 
@@ -19,7 +19,7 @@ TRANSLATE_X_SHARE = ((0, 0.03), (0.03, 0.06), (0.06, 0.09))
 TRANSLATE_Y_SHARE = ((0, 0.07), (0.07, 0.14), (0.14, 0.21))
 
 
-def rotate(height, width, magnitude, rng):
+def rotate(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Turn about the centre in a squashed square, shrunk until all corners fit.
 
     A word image is turned as if it were square, so at 32x128 this is mostly a slant.
@@ -28,16 +28,18 @@ def rotate(height, width, magnitude, rng):
     return _turned(height, width, angle, math.cos(angle) + abs(math.sin(angle)))
 
 
-def rotate_on_canvas(height, width, magnitude, rng):
+def rotate_on_canvas(
+    height: int, width: int, magnitude: int, rng: np.random.Generator
+) -> CoordinateMap:
     """Turn without shrinking: the corners are lost."""
     return _turned(height, width, _draw_angle(magnitude, rng), 1)
 
 
-def _draw_angle(magnitude, rng):
+def _draw_angle(magnitude: int, rng: np.random.Generator) -> float:
     return random_sign(rng) * math.radians(rng.uniform(*ROTATE_DEGREES[magnitude]))
 
 
-def _turned(height, width, angle, zoom):
+def _turned(height: int, width: int, angle: float, zoom: float) -> CoordinateMap:
     """Coordinate map of a turn by ``angle`` in the unit square, ``zoom`` times smaller."""
     x, y = pixel_axes(height, width)
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
@@ -48,7 +50,7 @@ def _turned(height, width, angle, zoom):
     return map_x, map_y
 
 
-def perspective(height, width, magnitude, rng):
+def perspective(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Look from one side: the far end, left or right, loses height above and below."""
     upper, lower = rng.uniform(*PERSPECTIVE_SHARE[magnitude], 2) * height
     source = np.float32([(0, 0), (width, 0), (width, height), (0, height)])
@@ -62,7 +64,7 @@ def perspective(height, width, magnitude, rng):
     return map_x / depth, map_y / depth
 
 
-def shrink(height, width, magnitude, rng):
+def shrink(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Pull the edges in, the ends most, and move the rest within the room this leaves."""
     x, y = rng.uniform(*SHRINK_SHARE[magnitude], 2) * (0.33 * width, 0.5 * height)
     source = SHRINK_POINTS * (width, height)
@@ -74,19 +76,19 @@ def shrink(height, width, magnitude, rng):
     return thin_plate_map(source, target, height, width, shift)
 
 
-def translate_x(height, width, magnitude, rng):
+def translate_x(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Move sideways by whole pixels. Can cut text, so no group has it."""
     shift = round(random_sign(rng) * rng.uniform(*TRANSLATE_X_SHARE[magnitude]) * width)
     return _shifted(height, width, shift, 0)
 
 
-def translate_y(height, width, magnitude, rng):
+def translate_y(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Move up or down by whole pixels. Can cut text, so no group has it."""
     shift = round(random_sign(rng) * rng.uniform(*TRANSLATE_Y_SHARE[magnitude]) * height)
     return _shifted(height, width, 0, shift)
 
 
-def _shifted(height, width, right, down):
+def _shifted(height: int, width: int, right: int, down: int) -> CoordinateMap:
     x, y = pixel_axes(height, width)
     shape = (height, width)
     return (

@@ -17,6 +17,9 @@ import numpy as np
 LIGHT = 255
 FAINTEST = LIGHT // 3
 
+# x and y of the place that each pixel comes from, float32 [H, W] each, in pixels.
+CoordinateMap = tuple[np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Move:

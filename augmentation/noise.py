@@ -17,7 +17,7 @@ SPECKLE_SIGMA = ((0.15, 0.20), (0.20, 0.25), (0.25, 0.30))
 MOST, ROWS, COLUMNS, LIMIT = 20, 1024, 1024, 48
 
 
-def gaussian_noise(image, magnitude, rng):
+def gaussian_noise(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Add normal noise, of one sigma for the image."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise *= np.float32(255 * rng.uniform(*GAUSSIAN_SIGMA[magnitude]))
@@ -25,7 +25,7 @@ def gaussian_noise(image, magnitude, rng):
     return to_pixels(noise)
 
 
-def shot_noise(image, magnitude, rng):
+def shot_noise(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Count photons: Poisson(v c) / c with v in 0..1; the upper tail is cut, so it darkens."""
     count = rng.uniform(*SHOT_COUNT[magnitude])
     # Rows are even in the square root of the mean, where Poisson noise has equal width.
@@ -56,7 +56,7 @@ def poisson_table() -> np.ndarray:
     return table
 
 
-def impulse_noise(image, magnitude, rng):
+def impulse_noise(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Salt and pepper in each channel, so the specks are coloured."""
     half = np.float32(rng.uniform(*IMPULSE_SHARE[magnitude]) / 2)
     draw = rng.random(image.shape, dtype=np.float32)
@@ -66,7 +66,7 @@ def impulse_noise(image, magnitude, rng):
     return noisy
 
 
-def speckle_noise(image, magnitude, rng):
+def speckle_noise(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Multiply by 1 + normal noise: dark areas stay clean."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise *= np.float32(rng.uniform(*SPECKLE_SIGMA[magnitude]))

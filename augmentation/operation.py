@@ -78,7 +78,9 @@ class Photometric(Operation):
 
     change: Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
-    def apply(self, image, magnitude, rng):
+    def apply(
+        self, image: np.ndarray, magnitude: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Move | None]:
         """Change the image."""
         return self.change(image, magnitude, rng), None
 
@@ -96,7 +98,9 @@ class Geometric(Operation):
     draw_map: Callable[[int, int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
     interpolation: int
 
-    def apply(self, image, magnitude, rng):
+    def apply(
+        self, image: np.ndarray, magnitude: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Move | None]:
         """Send the image through a map."""
         move = Move(*self.draw_map(*image.shape[:2], magnitude, rng), self.interpolation)
         return move.apply(image), move

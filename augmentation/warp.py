@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from .moves import pixel_axes
+from .moves import CoordinateMap, pixel_axes
 from .operation import Geometric
 from .thin_plate import thin_plate_map
 
@@ -27,7 +27,7 @@ STRETCH_LINE = np.array((0, 1, 2, 3, 0, 1, 2, 3, 0, 3))
 SIDEWAYS = np.array((1, 0))
 
 
-def curve(height, width, magnitude, rng):
+def curve(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Bend the image onto a ring sector: an arch, or with equal chance a bowl."""
     radius = rng.uniform(*CURVE_RADIUS[magnitude])
     thickness = rng.uniform(*CURVE_THICKNESS)
@@ -47,21 +47,21 @@ def curve(height, width, magnitude, rng):
     return map_x, map_y
 
 
-def distort(height, width, magnitude, rng):
+def distort(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Move four points of the upper edge and four of the lower, each its own way."""
     move = _draw_moves(magnitude, rng)
     size = (width, height)
     return thin_plate_map(EDGE_POINTS * size, (EDGE_POINTS + move) * size, height, width)
 
 
-def stretch(height, width, magnitude, rng):
+def stretch(height: int, width: int, magnitude: int, rng: np.random.Generator) -> CoordinateMap:
     """Move four vertical lines to the side, each as a whole."""
     move = _draw_moves(magnitude, rng)[STRETCH_LINE] * SIDEWAYS
     size = (width, height)
     return thin_plate_map(STRETCH_POINTS * size, (STRETCH_POINTS + move) * size, height, width)
 
 
-def _draw_moves(magnitude, rng):
+def _draw_moves(magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """A move of each edge point, ``[8, 2]`` in image sides."""
     share = LOWEST + (HIGHEST - LOWEST) * rng.random(LOWEST.shape)
     return JITTER[magnitude] * REACH * share

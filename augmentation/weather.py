@@ -41,7 +41,7 @@ SNOW = (
 )
 
 
-def fog(image, magnitude, rng):
+def fog(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Add a plasma and compress to the image's old maximum: grey from black to white."""
     strength, decay = FOG[magnitude]
     brightest = float(image.max())
@@ -50,14 +50,14 @@ def fog(image, magnitude, rng):
     return to_pixels((three_channels(field) + image) * np.float32(kept))
 
 
-def frost(image, magnitude, rng):
+def frost(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Lay ice over the image."""
     keep, add = FROST[magnitude]
     pane = ice(*image.shape[:2], rng)
     return to_pixels(cv2.addWeighted(image.astype(np.float32), keep, pane, add, 0))
 
 
-def snow(image, magnitude, rng):
+def snow(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Whiten the image and let flakes fall on it twice, the second time turned by 180 degrees."""
     flakes = SNOW[magnitude]
     falling = rng.standard_normal(image.shape[:2], dtype=np.float32)
@@ -77,7 +77,7 @@ def snow(image, magnitude, rng):
     return to_pixels(white)
 
 
-def rain(image, magnitude, rng):
+def rain(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Opaque grey strokes, one pixel wide, all of one slant."""
     height, width = image.shape[:2]
     count = int(rng.integers(*RAIN_STROKES[magnitude], endpoint=True))
@@ -91,7 +91,7 @@ def rain(image, magnitude, rng):
     return cv2.polylines(image.copy(), strokes, isClosed=False, color=RAIN_COLOUR)
 
 
-def shadow(image, magnitude, rng):
+def shadow(image: np.ndarray, magnitude: int, rng: np.random.Generator) -> np.ndarray:
     """Darken one quadrilateral from the upper to the lower edge, about half of the image."""
     height, width = image.shape[:2]
     opacity = rng.integers(*SHADOW_OPACITY[magnitude], endpoint=True) / 255
