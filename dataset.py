@@ -163,6 +163,10 @@ class RecordSet(Records, Protocol):
     path: Path
     numbers: np.ndarray
     report: FilterReport
+
+    def local_name(self, number: int) -> str:
+        """A record in words, within its place."""
+
     stand_in: dict | None
 
 

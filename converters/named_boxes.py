@@ -20,11 +20,12 @@ def name_boxes(boxes: Sequence[CharBox], word: str) -> list[list[str | float]]:
     if not boxes:
         raise BoxesError("label has no boxes", "there is only the word.")
     inked = [box for box in boxes if not box.character.isspace()]
-    characters = "".join(unicodedata.normalize("NFC", word).split())
-    spelled = "".join(box.character for box in inked)
-    folded = [c.casefold() for c in characters]
-    if characters != spelled and folded != [c.casefold() for c in spelled]:
-        raise BoxesError(DISAGREE, f"the word is {word[:40]!r}, the boxes read {spelled[:40]!r}.")
+    characters = list("".join(unicodedata.normalize("NFC", word).split()))
+    boxed = [unicodedata.normalize("NFC", box.character) for box in inked]
+    # Character by character: a box of several is the box of none of them.
+    if characters != boxed and [c.casefold() for c in characters] != [c.casefold() for c in boxed]:
+        shown = " ".join(boxed)[:40]
+        raise BoxesError(DISAGREE, f"the word is {word[:40]!r}, the boxes are of {shown!r}.")
     return [
         [character, *(number for corner in box.corners for number in corner)]
         for character, box in zip(characters, inked, strict=True)

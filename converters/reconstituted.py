@@ -62,8 +62,12 @@ def _convert_record(transaction: lmdb.Transaction, number: int) -> Word | Droppe
         if record.label is None:
             raise LostWordError("no label")
         word, boxes = read_official_label(record.label)
-        return Word(record.image, usable_label(word), name_boxes(boxes, word))
+        label = usable_label(word)
     except LostWordError as error:
         return error.dropped(which)
-    except BoxesError as error:
+    except BoxesError as error:  # of a label that can't be read
         return Dropped(error.reason, which)
+    try:
+        return Word(record.image, label, name_boxes(boxes, word))
+    except BoxesError as error:
+        return Word(record.image, label, None, (error.reason, f"{which}: {error}"))

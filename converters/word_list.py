@@ -13,7 +13,7 @@ from converters.icdar import parse_icdar_line
 from converters.line_files import LineList
 from records.labelled_folder import BadLineError, split_line
 
-_TWICE = re.compile(r"(\S+) [01] \1")
+_TWICE = re.compile(r"(\S+) [01] (\S+)")
 LIST_NAMES = ("gt.txt", "test_label.txt")
 
 
@@ -38,8 +38,8 @@ def parse_list_line(line: str) -> AnnotatedImage:
     """Path and label of a line.
 
     They have between them a tab (what follows another, as a lexicon, is passed over), a comma, the
-    label being in quotation marks then, or the first space. MMOCR's lists have the label twice,
-    with 0 or 1 between (`timage/1.jpg RONALDO 1 RONALDO`).
+    label being in quotation marks then, or the first space. MMOCR's lists have the label twice, in
+    the same case or another, with 0 or 1 between (`timage/1.jpg RONALDO 1 RONALDO`).
 
     Raises:
         BadLineError: one of them is missing.
@@ -52,4 +52,6 @@ def parse_list_line(line: str) -> AnnotatedImage:
             pass  # not quoted
     path, label = split_line(line)
     twice = _TWICE.fullmatch(label)
-    return AnnotatedImage(path, twice[1] if twice else label.split("\t")[0])
+    if twice and twice[1].casefold() == twice[2].casefold():
+        return AnnotatedImage(path, twice[1])
+    return AnnotatedImage(path, label.split("\t")[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 from console.markdown_table import markdown
 from engine.evaluation import SetScore, merge_scores
-from records.benchmarks import EIGHT, EXPECTED_IMAGES, PART_OF, TOTALS
+from records.benchmarks import EIGHT, EXPECTED_IMAGES, TOTALS, lies_in_another
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def notes(scores: Sequence[SetScore]) -> list[str]:
 def without_parts(scores: Sequence[SetScore]) -> list[SetScore]:
     """The sets, less those whose images are all in another one of them."""
     names = {score.name for score in scores}
-    return [score for score in scores if PART_OF.get(score.name) not in names]
+    return [score for score in scores if not lies_in_another(score.name, names)]
 
 
 def overall(scores: Sequence[SetScore]) -> SetScore:

@@ -11,11 +11,9 @@ from lmdb_tools.reasons import IN_ANOTHER, LEAKED, REPEATED, TWO_LABELS, Reason
 from lmdb_tools.record_check import UNUSABLE
 from lmdb_tools.stored_label import RecordError, read_label
 from lmdb_tools.watched_lmdb import read_records
-from records.benchmarks import PART_OF
+from records.benchmarks import lies_in_another
 from records.lmdb_file import DataError
 
-# Sets that hold others by definition.
-NESTED = tuple({part, whole} for part, whole in PART_OF.items())
 PURPOSES = (None, TRAINING, EVALUATION)
 
 
@@ -134,9 +132,13 @@ class RepeatedImages:
             findings.counts[reason] = len(here)
 
     def _nested_pairs(self) -> list[int]:
+        """Of sets that hold others by definition."""
         names = [one.path.name for one in self._checked]
         nested = [
-            (i, k) for i, a in enumerate(names) for k, b in enumerate(names) if {a, b} in NESTED
+            (i, k)
+            for i, a in enumerate(names)
+            for k, b in enumerate(names)
+            if lies_in_another(a, [b]) or lies_in_another(b, [a])
         ]
         return [i * len(names) + k for i, k in nested]
 

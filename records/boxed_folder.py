@@ -58,7 +58,11 @@ class BoxedFolder:
 
     def name_of(self, number: int) -> str:
         """The image's file."""
-        return str(self.path / self._entries[number][0])
+        return str(self.path / self.local_name(number))
+
+    def local_name(self, number: int) -> str:
+        """The image's file, below the folder."""
+        return self._entries[number][0]
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the file can't be read) and normalised label."""

@@ -134,6 +134,10 @@ def match_boxes(boxes: Sequence[CharBox], label: str, charset: Charset) -> tuple
         text = charset.normalize(box.character).text
         if text:
             matched.append(CharBox(text, box.corners))
+    # As a Σ at a word's end is an ς in lower case, and one alone is an σ.
+    folded = [c.casefold() for c in wanted]
+    if not charset.cased and [box.character.casefold() for box in matched] == folded:
+        return tuple(CharBox(c, box.corners) for c, box in zip(wanted, matched, strict=True))
     # A box of several characters equals no character, so it disagrees too.
     if [box.character for box in matched] != wanted:
         raise BoxesError(

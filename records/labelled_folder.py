@@ -56,10 +56,12 @@ def decode_line(raw: bytes, number: int) -> str:
     """A line of a UTF-8 file, by its number from 1, without its end and the file's mark (BOM).
 
     Raises:
-        BadLineError: not UTF-8.
+        BadLineError: not UTF-8, or several lines with ends of old Macs.
 
     """
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if b"\r" in raw:
+        raise BadLineError("a carriage return in the line: end lines with \\n or \\r\\n")
     if number == 1:
         raw = raw.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -86,17 +88,16 @@ def split_line(line: str) -> tuple[str, str]:
 
 
 def split_word_line(line: str) -> tuple[str, str]:
-    """As `split_line`, where the label is all that there is after the path.
+    """As `split_line`, where the label is all that there is after the path but white space.
 
     Raises:
         BadLineError: one of them is missing, or there is more.
 
     """
     path, label = split_line(line)
-    for character, name in (("\t", "another tab"), ("\r", "a carriage return")):
-        if character in label:  # a lexicon behind the label, or line ends of old Macs
-            raise BadLineError(f"{name} in the label of {path}")
-    return path, label
+    if "\t" in label:  # a lexicon behind the label
+        raise BadLineError(f"another tab in the label of {path}")
+    return path, label.strip()
 
 
 class LabelledFolder:
@@ -134,7 +135,11 @@ class LabelledFolder:
 
     def name_of(self, number: int) -> str:
         """The image's file."""
-        return str(self.path / self._entries[number][0])
+        return str(self.path / self.local_name(number))
+
+    def local_name(self, number: int) -> str:
+        """The image's file, below the folder."""
+        return self._entries[number][0]
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the file can't be read) and normalised label."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from console.listing import first_of
 from console.progress import RunLog
+from records.benchmarks import benchmark_name
 from records.char_boxes import BoxesError, CharBox, match_boxes, parse_boxes
 from records.label_filter import LabelFilter
 from records.lmdb_file import (
@@ -138,7 +139,11 @@ class LmdbSet:
 
     def name_of(self, number: int) -> str:
         """A record in words."""
-        return f"{self.path} record {number}"
+        return f"{self.path} {self.local_name(number)}"
+
+    def local_name(self, number: int) -> str:
+        """A record in words, within the LMDB."""
+        return f"record {number}"
 
     def read(self, number: int) -> tuple[bytes | None, str]:
         """Image bytes (None where the record has none) and normalised label of a record.
@@ -225,6 +230,17 @@ def find_lmdbs(root: Path | str) -> list[Path]:
     return found
 
 
+def folder_name(place: Path) -> str:
+    """Name of a folder, be it `.`."""
+    return place.name or place.resolve().name
+
+
+def benchmark_below(root: Path, lmdb: Path) -> str | None:
+    """As `benchmark_name`, of an LMDB below (or at) a root."""
+    below = lmdb.relative_to(root)
+    return benchmark_name(below if below.parts else Path(folder_name(lmdb)))
+
+
 def _walk(folder: Path, ancestors: frozenset[Path]) -> Iterator[Path]:
     resolved = folder.resolve()
     if resolved in ancestors:  # a link that leads back
@@ -279,7 +295,7 @@ def open_evaluation_sets(
     Args:
         root: the folder.
         label_filter: decides which records are compared.
-        names: only folders of these names; None for all.
+        names: only folders of these names, or of benchmarks so called; None for all.
         log: as in `LmdbSet`.
 
     Raises:
@@ -289,19 +305,19 @@ def open_evaluation_sets(
     root = Path(root)
     paths = found = find_lmdbs(root)
     if names is not None:
-        paths = [p for p in found if p.name in names]
+        paths = [p for p in found if {folder_name(p), benchmark_below(root, p)} & set(names)]
         if not paths:
             raise DataError(
                 f"None of {', '.join(names)} is below {root}; it has "
-                f"{', '.join(p.name for p in found)}."
+                f"{', '.join(map(folder_name, found))}."
             )
     if log is not None:
         for path in repeated(p.resolve() for p in paths):
             log(f"warning: {path} is there more than once, by a link, and counts as often")
-    plain = [p.name for p in paths]
+    plain = [folder_name(p) for p in paths]
     sets = {}
-    for path in paths:
-        unique = plain.count(path.name) == 1
-        name = path.name if unique else path.relative_to(root).as_posix()
+    for path, name in zip(paths, plain, strict=True):
+        if plain.count(name) > 1:
+            name = path.relative_to(root).as_posix()
         sets[name] = LmdbSet(path, label_filter, log=log)
     return sets

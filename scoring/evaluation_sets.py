@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from console.progress import Progress, RunLog
-from records.benchmarks import SIX, benchmark_name
+from records.benchmarks import SIX
 from records.content_hash import content_hash
 from records.label_filter import LabelFilter
 from records.labelled_folder import LabelledFolder
-from records.lmdb_set import LmdbSet, open_evaluation_sets
+from records.lmdb_set import LmdbSet, benchmark_below, folder_name, open_evaluation_sets
 from text import Charset
 
 WORTH_A_BAR = 20_000  # records
@@ -47,11 +47,6 @@ class Contents:
         return replace(self, compared=self.compared - unreadable, left_out=left_out)
 
 
-def called(place: Path) -> str:
-    """Name of a folder, be it `.`."""
-    return place.name or place.resolve().name
-
-
 class EvaluationSets:
     """The sets below `--eval_data`, as charsets of several models may read their labels."""
 
@@ -78,11 +73,11 @@ class EvaluationSets:
         label_filter = LabelFilter(scored, None, filtering, trainable=False)
         place = Path(options.eval_data)
         if options.eval_img:
-            sets = {called(place): LabelledFolder(place, label_filter)}
+            sets = {folder_name(place): LabelledFolder(place, label_filter)}
         else:
             wanted = SIX if options.fast_acc else None
             sets = open_evaluation_sets(place, label_filter, wanted, self._log)
-            names = {n: benchmark_name(s.path.relative_to(place)) or n for n, s in sets.items()}
+            names = {n: benchmark_below(place, s.path) or n for n, s in sets.items()}
             times = Counter(names.values())
             # Two of one name keep their own, so that neither is lost.
             sets = {names[n] if times[names[n]] == 1 else n: s for n, s in sets.items()}

@@ -62,12 +62,13 @@ def gallery(
     read, drawn = tee(decode_image(one, reader.config.channels) for one in stored)
     readings = reader.stream(read, attention=True)
     for word, image, reading in zip(shown, drawn, readings, strict=True):
-        items.append(_item(word, image, reading, reader))
+        place = sets[word.source].local_name(word.record)
+        items.append(_item(word, place, image, reading, reader))
         on_images(1)
     return Gallery(summary.path, len(errors), items)
 
 
-def _item(word: ReadWord, image: Image.Image, reading: Reading, reader: Reader) -> dict:
+def _item(word: ReadWord, place: str, image: Image.Image, reading: Reading, reader: Reader) -> dict:
     """A misread word as plain values: texts as compared, pieces and maps as read."""
     config, core_area = reader.config, reading.core_area
     seen = resize_image(image, config.image_height, config.image_width, config.keep_ratio)
@@ -85,6 +86,7 @@ def _item(word: ReadWord, image: Image.Image, reading: Reading, reader: Reader) 
     return {
         "set": word.source,
         "record": word.record,
+        "place": place,
         "truth": word.truth,
         "text": word.texts["fused"],
         "confidence": round(word.confidences["fused"], 4),

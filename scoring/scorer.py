@@ -22,15 +22,16 @@ from engine.evaluation import (
 from engine.flops import count_flops
 from engine.model_options import check_against_checkpoint
 from engine.option_error import OptionError
-from engine.report import table
+from engine.report import table, without_parts
 from engine.run_folder import device_line
 from models import config_codecs
 from models.checkpoint import CheckpointError, load_model
 from reading import Reader
 from reading.weights import find_weights
 from records.lmdb_file import DataError
+from records.lmdb_set import folder_name
 from scoring.comparison import compare
-from scoring.evaluation_sets import EvaluationSets, called
+from scoring.evaluation_sets import EvaluationSets
 from scoring.findings import Findings
 from scoring.gallery import Gallery, gallery
 from scoring.summary import Summary, each_image_once, summarize
@@ -129,7 +130,15 @@ class Scorer:
             raise DataError(f"No image of {', '.join(sets)} could be read.")
         if options.benchmark_all_eval:
             return read
-        return [merge_scores(called(Path(options.eval_data)), scores)]
+        whole = {score.name for score in without_parts(scores)}
+        parts = [score.name for score in scores if score.name not in whole]
+        if parts:
+            self._log(
+                f"note: all images of {', '.join(parts)} are in another set, too, and count twice "
+                "(as in the official code); --benchmark_all_eval scores each set, and each image "
+                "once"
+            )
+        return [merge_scores(folder_name(Path(options.eval_data)), scores)]
 
     def _say(self, model: nn.Module, scores: list[SetScore]) -> None:
         options, log, config = self._options, self._log, model.config

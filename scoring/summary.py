@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from engine.evaluation import ReadWord, SetScore
 from engine.report import Total, overall, totals
-from records.benchmarks import PART_OF
+from records.benchmarks import lies_in_another
 from scoring.statistics import (
     Interval,
     LengthRow,
@@ -105,7 +105,8 @@ def each_image_once(scores: Sequence[SetScore]) -> list[ReadWord]:
     """
     words = [word for score in scores for word in score.words]
     sources = {word.source for word in words}
-    return [word for word in words if PART_OF.get(word.source) not in sources]
+    parts = {source for source in sources if lies_in_another(source, sources)}
+    return [word for word in words if word.source not in parts]
 
 
 def _summary(name: str, words: Sequence, columns: Sequence[str]) -> SetSummary:

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from console.argument_types import positive
+from converters.folder import ANNOTATION_NAMES
 from tools import prepare_data
 
 
@@ -24,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--inputPath", required=True, type=Path, help="folder of the images")
     parser.add_argument(
-        "--gtFile", type=Path, help="ground-truth file (default: gt.txt in --inputPath)"
+        "--gtFile",
+        type=Path,
+        help="ground-truth file (default: gt.txt or labels.jsonl in --inputPath)",
     )
     parser.add_argument("--outputPath", required=True, type=Path, help="folder of the LMDB")
     parser.add_argument(
@@ -36,9 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--jobs", type=positive, metavar="N", help="processes (default: one per core)"
     )
     options = parser.parse_args(arguments)
+    truths = [options.inputPath / name for name in ANNOTATION_NAMES]
     more = {
         "--input": options.inputPath,
-        "--gt": options.gtFile or options.inputPath / "gt.txt",
+        "--gt": options.gtFile or next((t for t in truths if t.is_file()), truths[0]),
         "--output": options.outputPath,
         "--jobs": options.jobs,
     }

@@ -63,7 +63,7 @@ function itemCard(item) {
 
   const where = element("div", "where");
   const limit = item.beyondLimit ? " · longer than the model can read" : "";
-  where.append(element("span", "", `${item.set} · record ${item.record}${limit}`));
+  where.append(element("span", "", `${item.set} · ${item.place}${limit}`));
   where.append(element("span", "", `distance ${item.distance}`));
   card.append(canvas, words, table, where);
   return card;

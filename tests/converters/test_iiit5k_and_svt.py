@@ -220,6 +220,8 @@ def test_a_benchmark_of_another_size_is_pointed_out(svt, tmp_path, capsys):
     source = svt(svt_xml(("img/1.jpg", [(50, 40, 40, 20, "RED")])))
     convert(source, tmp_path / "SVT", 1, RunLog())
     assert "warning: SVT should have 647 images, and has 1" in capsys.readouterr().out
+    convert(source, tmp_path / "training/SVT", 1, RunLog())  # which has other words
+    assert "should have" not in capsys.readouterr().out
 
 
 def test_grey_and_transparent_photos_are_cut_too(svt, tmp_path, converted, pixels):

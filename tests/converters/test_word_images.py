@@ -215,6 +215,7 @@ def test_a_long_line_takes_no_time():
         ("1.jpg CAR", "1.jpg", "CAR"),
         ("1.jpg P L A C E", "1.jpg", "P L A C E"),
         ("timage/1.jpg RONALDO 1 RONALDO", "timage/1.jpg", "RONALDO"),
+        ("1.jpg Ronaldo 0 RONALDO", "1.jpg", "Ronaldo"),
         ("1.jpg NOT 1 TWICE", "1.jpg", "NOT 1 TWICE"),
         ('1.jpg 5,"', "1.jpg", '5,"'),
         ('1.jpg\t"quoted"', "1.jpg", '"quoted"'),

@@ -117,6 +117,8 @@ def test_an_error_comes_through_from_a_worker_process():
         ("a b", "a b", LARGE, [("a", 0), ("b", 2)]),
         ("é1", "é1", SMALL, [("1", 1)]),
         (["e\u0301", "1"], "\u00e91", Charset("é1"), [("é", 0), ("1", 1)]),
+        # In lower case, a sigma at the end of a word is another one than alone.
+        ("\u03a3.\u03a3", "\u03a3.\u03a3", Charset("\u03c3\u03c2"), [("\u03c3", 0), ("\u03c2", 2)]),
         # In lower case this is an i and a dot above, which the charset lacks.
         ("\u0130s", "\u0130s", SMALL, [("i", 0), ("s", 1)]),
         ("", "", SMALL, []),

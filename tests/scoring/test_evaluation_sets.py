@@ -5,7 +5,7 @@ import pytest
 from console.progress import RunLog
 from engine.evaluation import SetScore
 from engine.report import totals
-from records.benchmarks import benchmark_name
+from records.benchmarks import benchmark_name, lies_in_another
 from records.content_hash import content_hash
 from scoring.evaluation_sets import EvaluationSets
 from text import Charset
@@ -73,7 +73,7 @@ def test_a_folder_hashes_as_the_lmdb_of_its_images(tmp_path, make_lmdb, records)
     lines = []
     for number, (image, label) in enumerate(records):
         (folder / f"{number}.png").write_bytes(image)
-        lines.append(f"{number}.png\t{label}\n")
+        lines.append(f"{number}.png\t {label}\n")
     (folder / "gt.txt").write_text("".join(lines), encoding="utf-8")
     arguments = ["--eval_data", str(folder), "--model_dir", "m", "--eval_img"]
     sets = EvaluationSets(get_args("test_final", arguments), RunLog(enabled=False))
@@ -90,12 +90,32 @@ def test_a_folder_hashes_as_the_lmdb_of_its_images(tmp_path, make_lmdb, records)
         ("OST/heavy", "OST/heavy"),
         ("OST", "OST"),
         ("COCOv1.4", "COCO"),
+        ("test/IIIT5k", "IIIT5k_3000"),
+        ("Union14M-Benchmarks/general", "Union14M-Benchmark/general"),
+        ("u14m/multi_words", "Union14M-Benchmark/multi_words"),
         ("WordArt", None),
         ("mine/curve", None),
     ],
 )
 def test_names_of_benchmarks(path, name):
     assert benchmark_name(Path(path)) == name
+
+
+def test_a_set_in_a_set_lies_in_every_set_around_it():
+    assert lies_in_another("IC13_857", ["IC13_1095"])
+    assert lies_in_another("IC13_1015", ["SVT", "IC13_1095"])
+    assert not lies_in_another("IC13_1095", ["IC13_857", "IC13_1015"])
+    assert not lies_in_another("SVT", ["SVT"])
+
+
+def test_six_sets_are_found_by_other_names_too(tmp_path, make_lmdb, records, monkeypatch):
+    for name in ("IIIT5k", "SVT", "ArT"):
+        make_lmdb(tmp_path / name, records)
+    assert set(opened(tmp_path, "--fast_acc")[1]) == {"IIIT5k_3000", "SVT"}
+    monkeypatch.chdir(tmp_path / "IIIT5k")  # where the folder has no name
+    assert set(opened(".", "--fast_acc")[1]) == {"IIIT5k_3000"}
+    monkeypatch.chdir(tmp_path / "ArT")
+    assert set(opened(".")[1]) == {"ArT"}
 
 
 def test_two_of_one_benchmark_keep_their_own_names_and_the_others_theirs(

@@ -79,6 +79,7 @@ def test_a_gallery_has_the_errors_and_where_the_model_looked(parts):
     assert len(galleries[0].items) == min(9, len(errors))
     for item in galleries[0].items:
         (word,) = (w for w in errors if (w.source, w.record) == (item["set"], item["record"]))
+        assert item["place"] == f"record {item['record']}"
         assert (item["truth"], item["text"]) == (word.truth, word.texts["fused"])
         assert item["beyondLimit"] == (len(word.truth) > 25)
         for reading in item["readings"]:

@@ -113,6 +113,21 @@ def test_a_folder_of_checkpoints_is_ranked_on_other_sets(run, tmp_path, make_lmd
         assert f"not scored: {damaged}" in text and f"not scored: {other}" in text
 
 
+def test_images_that_count_twice_and_files_of_a_folder_are_told(run, tmp_path, encode_image):
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words/a 1.png").write_bytes(encode_image("a"))
+    (tmp_path / "words/gt.txt").write_text("a 1.png\tnothing\n", encoding="utf-8")
+    score = (
+        f"python3 test_final.py --model_dir best_accuracy.pth --workers 0 --results {tmp_path}/r"
+    )
+    shown = run(f"{score} --eval_data data/evaluation").stdout
+    assert "note: all images of IC13_857, IC15_1811 are in another set, too" in shown
+    page = f"--eval_img --report {tmp_path}/page.html"
+    shown = run(f"{score} --eval_data {tmp_path}/words {page}").stdout
+    assert "note: all images" not in shown
+    assert '"place":"a 1.png"' in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_long_labels_count_as_errors(run, tmp_path, make_lmdb, encode_image):
     words = [(encode_image("a"), "a" * 30), (encode_image("b"), "b"), (b"no image", "c")]
     make_lmdb(tmp_path / "sets" / "SVT", words)

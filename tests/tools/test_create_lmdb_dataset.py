@@ -99,6 +99,15 @@ def test_a_missing_ground_truth_says_its_form(tmp_path, capsys):
     assert "other.txt" in shown and "path, tab, label" in shown
 
 
+def test_labels_with_boxes_are_found_as_well(tmp_path, encode_image, capsys):
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words/1.png").write_bytes(encode_image("a"))
+    line = '{"image": "1.png", "text": "a", "boxes": [["a", 1, 1, 9, 9]]}'
+    (tmp_path / "words/labels.jsonl").write_text(line, encoding="utf-8")
+    assert create(tmp_path / "words", tmp_path / "lmdb") == 0
+    assert "1 written (1 with character boxes)" in capsys.readouterr().out
+
+
 def test_unchecked_images_are_copied_as_they_are(folder, tmp_path, capsys):
     assert create(folder, tmp_path / "lmdb", "--no_check") == 0
     assert "4 written" in capsys.readouterr().out
