@@ -192,8 +192,9 @@ def read_files(options: Namespace) -> None:
     read = [row for row in rows if row["error"] is None]
     if read:
         print(show(read, granularities))
+    if rows:
         write_files(options, rows)
-    elif not stopped:
+    if not read and not stopped:
         raise UnreadableImageError(f"none of the {len(files)} files can be read")
     if len(read) < len(rows):
         unread = len(rows) - len(read)

@@ -103,7 +103,7 @@ def train(options: Namespace, process: Process) -> None:
         say_setup(run, model, plan, data, options.batch_size)
         say_scored_sets(log, data)
 
-        trainer = make_trainer(options, model, plan, data, run, state)
+        trainer = make_trainer(options, model, plan, data, run, resumed)
         loader = make_loader(options, config, data, augmentation, process, state)
         if options.dry_run:
             log(rehearse(trainer, loader))
@@ -250,7 +250,7 @@ def make_trainer(
     plan: Plan,
     data: RunData,
     run: RunContext,
-    state: RunState | None,
+    resumed: ResumedRun | None,
 ) -> Trainer:
     """What trains the model, and scores it or the average of its weights."""
     wrapped = run_form(
@@ -271,10 +271,11 @@ def make_trainer(
         options.workers,
         data.scored,
     )
+    state = resumed.state if resumed else None
     validation = Validation(
         evaluator, data.validation, data.evaluation, run, state, options.keep_iterations
     )
-    return Trainer(model, wrapped, plan, validation, run, vars(options), state, average)
+    return Trainer(model, wrapped, plan, validation, run, vars(options), resumed, average)
 
 
 def make_loader(

@@ -28,7 +28,7 @@ def rehearse(trainer: Trainer, loader: DataLoader) -> str:
     waiting = f", {data:.3f} s of loading its data" if data > 0.5 * step else ""
     images = sum(loader.batch_sampler.counts) * plan.accumulate * trainer.process.world_size
     scoring, total = _scoring(trainer, validation.sets)
-    iterations = plan.optimization.iterations - trainer.first
+    iterations = max(0, plan.optimization.iterations - trainer.first)
     validations = -(-iterations // plan.validation_interval)
     whole = duration(iterations * step + validations * scoring)
     others = ""

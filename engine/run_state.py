@@ -117,9 +117,18 @@ def state_path(folder: Path, place: int) -> Path:
 
 
 class ResumedRun(NamedTuple):
-    """What a run goes on from."""
+    """What a run goes on from.
+
+    Attributes:
+        path: of the state.
+        newest: it is the newest one of its folder that is good, and nothing newer is to be kept.
+        checkpoint: with the weights.
+        state: all else.
+
+    """
 
     path: Path
+    newest: bool
     checkpoint: Checkpoint
     state: RunState
 
@@ -162,7 +171,11 @@ def find_state(resume: str, folder: Path, log: RunLog) -> ResumedRun | None:
             log(f"warning: can't resume from {path.name}: {error}")
             continue
         log(f"resuming {path} after iteration {state.iteration:,}")
-        return ResumedRun(path, checkpoint, state)
+        # One that was named may have newer ones beside it; before one that was found, there are
+        # damaged ones only. One that a kill left beside `last.pth` is not in its place yet.
+        newest = path.name == state_path(folder, 1).name if place.is_file() else path != paths[0]
+        newest = newest or path == state_path(place, 1)
+        return ResumedRun(path, newest, checkpoint, state)
     afresh = "Remove the file(s) to start afresh, or name" if resume == "auto" else "Name"
     raise CheckpointError(
         f"No state in {place} can be resumed: {' '.join(problems)} {afresh} another run with "

@@ -20,7 +20,15 @@ from engine.memory import BatchTooLargeError, fitting_batch
 from engine.meter import Meter
 from engine.optimization import Optimization
 from engine.run_context import RunContext
-from engine.run_state import RunState, plain_options, random_states, restore_random, save_state
+from engine.run_state import (
+    ResumedRun,
+    RunState,
+    plain_options,
+    random_states,
+    restore_random,
+    save_state,
+    state_path,
+)
 from engine.step import AMP_TYPES, Part, Stepper, StepResult
 from engine.stopping import StopRequest
 from engine.validation import Validation
@@ -77,7 +85,7 @@ class Trainer:
         validation: scores it.
         run: where it runs and says what happens.
         options: of the command line, kept in the states.
-        state: to go on from; None starts anew.
+        resumed: what to go on from; None starts anew.
         average: follows the weights; None for none.
 
     Attributes:
@@ -95,9 +103,10 @@ class Trainer:
         validation: Validation,
         run: RunContext,
         options: Mapping[str, Any] | None = None,
-        state: RunState | None = None,
+        resumed: ResumedRun | None = None,
         average: WeightAverage | None = None,
     ):
+        state = resumed.state if resumed else None
         self.model, self.plan, self.validation = model, plan, validation
         self.process, self.folder = run.process, run.folder
         self.log, self._metrics = run.log, run.metrics
@@ -107,6 +116,8 @@ class Trainer:
         self._unlearnable: Counter[str] = Counter()
         self.skipped = state.skipped if state else 0
         self._skipped_in_a_row = 0
+        # Whether the newest state of the folder has the weights as they are now.
+        self._is_saved = resumed is not None and resumed.newest
         self._passed_over_before = state.passed_over if state else 0
         self.first = state.iteration if state else 0
         optimizer, schedule = plan.optimization.build(model)
@@ -135,7 +146,8 @@ class Trainer:
         if self._random is not None and not restore_random(self._random, self.process):
             self.log("warning: rank without random states of its own (more ranks than before)")
         if self.first >= iterations:
-            self.log(f"nothing is left to train: --num_iter {iterations:,} is reached")
+            unscored = "; test_final.py scores other sets" if self.validation.others else ""
+            self.log(f"nothing is left to train: --num_iter {iterations:,} is reached{unscored}")
         with StopRequest() as request, closing(progress):
 
             def asked() -> bool:
@@ -145,7 +157,7 @@ class Trainer:
                 if not self._validate(self.first, asked):
                     self.stopped = request.asked or "another rank"
                     return self.validation.best_accuracy
-                self._save(self.first, loader, renews=True)
+                self._save(self.first, loader)
             drawn = self._draws(loader)
             for iteration in range(self.first + 1, iterations + 1):
                 self.model.train()
@@ -171,13 +183,13 @@ class Trainer:
                 due = iteration % self.plan.save_interval == 0 or iteration == iterations
                 scores = self._is_unscored(iteration)
                 saves = due or result.stop or (scores and not self.validation.history)
-                written = saves and self._save(iteration, loader)
+                if saves:
+                    self._save(iteration, loader)
                 stopped = result.stop and (scores or iteration < iterations)
                 if scores and not result.stop:
                     stopped = not self._validate(iteration, asked)
-                    if saves and not stopped:  # the same state once more, with the scores
-                        self._save(iteration, loader, renews=written)
-                    elif stopped and not saves:  # no state was due, and the run ends here
+                    # The same state once more, with the scores; or none was due, and the run ends.
+                    if saves != stopped:
                         self._save(iteration, loader)
                 if saves or scores:
                     meter.restart()
@@ -236,8 +248,10 @@ class Trainer:
         except torch.OutOfMemoryError as error:
             reason = cause_of(error)
         else:
-            if self._average is not None and not result.skipped:
-                self._average.update(self.model)
+            if not result.skipped:
+                self._is_saved = False
+                if self._average is not None:
+                    self._average.update(self.model)
             return result
         # Outside of the handler, whose traceback keeps the step's tensors. The model is not the
         # wrapped one: other ranks wait for this one's gradients.
@@ -282,17 +296,20 @@ class Trainer:
         if self._skipped_in_a_row >= self.plan.most_skipped:
             self._save(iteration, loader)  # nothing was learned from them
             rate = result.learning_rate
+            before = state_path(self.folder.path, 2)
+            back = f" An earlier state is {before}, for --resume." if before.exists() else ""
             raise NonFiniteLossError(
                 f"{self._skipped_in_a_row} steps in a row had a loss or gradient that is no finite "
                 f"number (last: {cause}), and changed nothing. Most often the learning rate is too "
                 f"high (it is {rate:g}: lower --lr), or --amp fp16 overflows (use bf16); else look "
-                f"at the records in {file}."
+                f"at the records in {file}.{back}"
             )
 
-    def _save(self, iteration: int, loader: DataLoader, renews: bool = False) -> bool:
+    def _save(self, iteration: int, loader: DataLoader) -> bool:
         """Write a state, on the first rank; whether it did.
 
-        Where the disk is full, say so and go on: the one before stays good.
+        Where the disk is full, say so and go on: the one before stays good. Where nothing was
+        learned since the newest one, it takes that one's place, and none before it is given up.
         """
         self.process.share_buffers(self.model)
         # All ranks take part in these, so they come before only the first one writes.
@@ -320,13 +337,14 @@ class Trainer:
             **self._step.state(),
         )
         try:
-            save_state(self.folder.path, self.model, state, self.plan.keep_last, renews)
+            save_state(self.folder.path, self.model, state, self.plan.keep_last, self._is_saved)
         except OSError as error:
             self.log(
                 f"warning: the state after iteration {iteration:,} could not be saved ({error}); "
                 "the one before it stays. Make room, or the run can't be resumed from here."
             )
             return False
+        self._is_saved = True
         return True
 
     def _save_what_is_done(self, iteration: int, loader: DataLoader) -> None:
@@ -390,7 +408,10 @@ class Trainer:
         return True
 
     def _write_step(self, iteration: int, result: StepResult, meter: Meter) -> None:
-        if self._metrics is None or iteration % METRICS_INTERVAL:
+        if iteration % METRICS_INTERVAL:
+            return
+        passed_over = self._total_passed_over()  # of all ranks, which take part
+        if self._metrics is None:
             return
         found = {f"train/{name}": value for name, value in result.losses.items()} | {
             "train/loss": result.total,
@@ -400,7 +421,7 @@ class Trainer:
             "train/data_wait_share": meter.data_wait_share,
             "train/loop_share": meter.loop_share,
             "train/skipped_steps": self.skipped,
-            "train/passed_over": self._passed_over_before + self.passed_over,
+            "train/passed_over": passed_over,
         }
         self._metrics.write(iteration, found)
 

@@ -2,12 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
 from dataset import RecordSet
-from engine.evaluation import Evaluator, SetScore, merge_scores, readable
+from engine.evaluation import (
+    EvaluationStoppedError,
+    Evaluator,
+    SetScore,
+    merge_scores,
+    readable,
+)
 from engine.iteration_weights import drop_earlier
 from engine.report import table
 from engine.run_context import RunContext
@@ -112,7 +120,12 @@ class Validation:
             self.log("warning: no validation set could be read: the weights are kept unscored")
             self._keep(iteration, [], {}, best=False)
         if self.others and (best or at_end):
-            others = self._scores(self.others, stops)
+            try:
+                others = self._scores(self.others, stops)
+            except EvaluationStoppedError:
+                if scores:  # which a run that goes on from here finds once more, with the others'
+                    self.history.pop()
+                raise
             if others and self.process.is_main:
                 self.log(f"\nevaluation after iteration {iteration:,}\n{table(others)}")
                 self._metrics.write(iteration, _by_set("evaluation", others))
@@ -172,26 +185,29 @@ class Validation:
             found = {f"validation/{name}_accuracy": value for name, value in accuracy.items()}
             self._metrics.write(iteration, found | _by_set("validation", scores))
             self._show_pictures(iteration)
-        model = self.evaluator.model
         extra = {"iteration": iteration, "accuracy": dict(accuracy), "validation": self.identity}
-        places = [self.folder.iteration(iteration), *([self.folder.best] if best else [])]
-        try:
-            for place in places:
-                save_checkpoint(place, model, **extra)
-        except OSError as error:
-            self.log(
-                f"warning: the weights after iteration {iteration:,} could not be written to "
-                f"{place} ({error}); what was there before stays. Make room."
-            )
-            return False
-        if self._keep_iterations is not None:
+        if self._keep_iterations is not None:  # before, so that there is room
             try:
                 drop_earlier(self.folder.path, iteration, self._keep_iterations - 1)
             except OSError as error:
                 self.log(f"warning: weights of an earlier iteration could not be deleted: {error}")
+        best = best and self._write(self.folder.best, extra)
+        self._write(self.folder.iteration(iteration), extra)
         if best:
             self.log(f"best so far ({max(accuracy.values()):.2f}%): {self.folder.best}")
         return best
+
+    def _write(self, place: Path, extra: Mapping[str, Any]) -> bool:
+        """Write the weights; whether there was room."""
+        try:
+            save_checkpoint(place, self.evaluator.model, **extra)
+        except OSError as error:
+            self.log(
+                f"warning: the weights after iteration {extra['iteration']:,} could not be written "
+                f"to {place} ({error}); what was there before stays. Make room."
+            )
+            return False
+        return True
 
     @cached_property
     def _reader(self) -> Reader:

@@ -121,7 +121,10 @@ class Scorer:
             scored,
             keep_words=True,
         )
-        progress = Progress(sum(map(len, sets.values())), "test", self._log, unit="images")
+        # Of this rank's share.
+        rank, ranks = self._process.rank, self._process.world_size
+        images = sum(len(range(rank, len(opened), ranks)) for opened in sets.values())
+        progress = Progress(images, "test", self._log, unit="images")
         scores = [evaluator(name, opened, progress.update) for name, opened in sets.items()]
         progress.close()
         self._unreadable = {score.name: score.unreadable for score in scores}

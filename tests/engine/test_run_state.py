@@ -59,14 +59,14 @@ def save(folder, model, *iterations, keep=2):
 def test_the_last_ones_are_kept_and_the_newest_is_found(tmp_path, model, log):
     save(tmp_path, model, 1, 2, 3, 4, keep=3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pth", "last_2.pth", "last_3.pth"]
-    path, checkpoint, state = find_state("auto", tmp_path, log)
+    path, _, checkpoint, state = find_state("auto", tmp_path, log)
     assert path == tmp_path / "last.pth" and state.iteration == 4
     assert checkpoint.config == model.config
     assert state.history == [(1, {"char": 12.5})]
     assert torch.equal(state.random[0]["torch"], STATE.random[0]["torch"])
     assert "after iteration 4" in log.shown()
     save(tmp_path, model, 5, keep=1)
-    assert find_state("auto", tmp_path, log)[2].iteration == 5
+    assert find_state("auto", tmp_path, log).state.iteration == 5
     assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
 
 
@@ -80,7 +80,7 @@ def test_where_the_newest_is_broken_the_one_before_is_taken(tmp_path, model, log
     save(tmp_path, model, 1, 2)
     newest = tmp_path / "last.pth"
     newest.write_bytes(damage(newest.read_bytes()))
-    path, _, state = find_state("auto", tmp_path, log)
+    path, _, _, state = find_state("auto", tmp_path, log)
     assert (path.name, state.iteration) == ("last_2.pth", 1)
     assert "can't resume from last.pth" in log.shown()
     path.write_bytes(b"")
@@ -100,7 +100,7 @@ def test_a_disk_that_is_full_leaves_the_old_one_good(tmp_path, model, log, monke
         save(tmp_path, model, 2)
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
-    assert find_state("auto", tmp_path, log)[2].iteration == 1
+    assert find_state("auto", tmp_path, log).state.iteration == 1
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
@@ -125,9 +125,9 @@ def test_stopped_at_any_file_operation_a_good_state_is_found(
     with suppress(KeyboardInterrupt):
         save(tmp_path, model, 4, keep=keep)
     monkeypatch.undo()
-    assert find_state("auto", tmp_path, log)[2].iteration in (3, 4)
+    assert find_state("auto", tmp_path, log).state.iteration in (3, 4)
     save(tmp_path, model, 5, keep=keep)
-    assert find_state("auto", tmp_path, log)[2].iteration == 5
+    assert find_state("auto", tmp_path, log).state.iteration == 5
     assert not list(tmp_path.glob("*.next"))
 
 
@@ -145,7 +145,7 @@ def test_another_runs_folder_or_file_can_be_named(tmp_path, model, log):
     (tmp_path / "one").mkdir()
     save(tmp_path / "one", model, 7)
     for named in ("one", "one/last.pth"):
-        path, _, state = find_state(str(tmp_path / named), tmp_path / "two", log)
+        path, _, _, state = find_state(str(tmp_path / named), tmp_path / "two", log)
         assert (path, state.iteration) == (tmp_path / "one/last.pth", 7)
 
 

@@ -210,6 +210,24 @@ def test_a_full_disk_leaves_the_old_best_good(make, monkeypatch):
     assert validation.best_accuracy == -1.0  # what was not kept is not the one to beat
 
 
+def test_the_best_weights_are_written_where_only_they_have_room(make, monkeypatch):
+    validation = make(keep_iterations=1)
+    validation.folder.iteration(4).touch()  # which may go, so that there is room
+    write = validation_module.save_checkpoint
+
+    def tight(place, *arguments, **extra):
+        assert not validation.folder.iteration(4).exists()
+        if place.name.startswith("iter"):
+            raise OSError("No space left on device")
+        write(place, *arguments, **extra)
+
+    monkeypatch.setattr(validation_module, "save_checkpoint", tight)
+    validation(5)
+    assert "iter_5.pth (No space left on device)" in validation.log.text
+    assert load_checkpoint(validation.folder.best).extra["iteration"] == 5
+    assert validation.best_accuracy >= 0
+
+
 def test_other_ranks_go_by_what_the_first_one_kept(make, monkeypatch):
     validation = make()
     validation.process = Process(1, 1, 1, torch.device("cpu"))
@@ -245,6 +263,25 @@ def test_a_stop_ends_the_scoring_amid_a_set(make):
     assert validation.history == [] and not validation.folder.best.exists()
     validation(5)
     assert validation.history[0][0] == 5
+
+
+def test_other_sets_that_were_not_scored_to_their_end_are_so_once_more(make, monkeypatch):
+    validation = make()
+    scores = validation._scores
+
+    def stopped(sets, stops):
+        if sets is validation.others:
+            raise EvaluationStoppedError
+        return scores(sets, stops)
+
+    monkeypatch.setattr(validation, "_scores", stopped)
+    with pytest.raises(EvaluationStoppedError):
+        validation(5)
+    assert validation.history == []
+    monkeypatch.undo()
+    validation(5)  # as the resumed run does
+    assert validation.log.text.count("evaluation after iteration 5") == 1
+    assert [iteration for iteration, _ in validation.history] == [5]
 
 
 def test_a_batch_that_the_memory_does_not_hold_leaves_the_set_out_and_tells_the_cure(
