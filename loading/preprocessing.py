@@ -2,8 +2,6 @@
 
 import io
 import math
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -30,7 +28,7 @@ def decode_image(
 ) -> Image.Image:
     """Decode to RGB (3 channels) or grey (1); what is decoded already is brought to that.
 
-    Of an animation, it is the first picture; of 16 bits a channel, the upper 8.
+    Of an animation, it is the first picture; of 16 bits a channel, the upper 8, if any is used.
 
     Args:
         source: encoded bytes, a file, or an image.
@@ -87,51 +85,23 @@ def undecoded_image(source: bytes | Path) -> Iterator[Image.Image]:
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     Image.preinit()  # else, with a file's suffix known, all others would be looked up
     with _refused_in_words(source), Image.open(opened, formats=FORMATS) as image:
+        most = Image.MAX_IMAGE_PIXELS
+        # Up to twice as many, Pillow only warns, by filters that belong to the whole process.
+        if most is not None and image.width * image.height > most:
+            raise Image.DecompressionBombError
         yield image
-
-
-class _QuietDecoding:
-    """Within it, odd EXIF data is no news, and a size that no word image has is an error.
-
-    Filters of warnings are the whole process's: the first thread to come sets them, and the last
-    one to leave gives back what was before.
-    """
-
-    def __init__(self):
-        self._lock, self._inside = threading.Lock(), 0
-        self._before: warnings.catch_warnings | None = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = warnings.catch_warnings()
-                self._before.__enter__()
-                warnings.simplefilter("ignore")
-                # Pillow only warns of them.
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-            self._inside += 1
-
-    def __exit__(self, *error) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._before.__exit__(*error)
-
-
-_DECODING = _QuietDecoding()
 
 
 @contextmanager
 def _refused_in_words(source: bytes | Path | Image.Image) -> Iterator[None]:
     try:
-        with _DECODING:
-            yield
+        yield
     # Decoders raise nearly anything on damaged data; only running out of memory is not theirs.
     except MemoryError:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(f"not an image of a known kind ({_begin(source)})") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # filters may raise it
         raise UnreadableImageError(
             "it has far too many pixels for a word; cut the word out"
         ) from None
@@ -152,10 +122,10 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         raise ValueError(f"images of mode {image.mode} are not known here")
     values = np.asarray(image)
-    # Pillow may open 16 bits as 32.
+    # Pillow may open 16 bits as 32, and 8 bits may have been stored as 16.
     if values.min() < 0 or values.max() >= 2**16:
         raise ValueError("its pixels are 32-bit numbers, of a range that nothing tells")
-    if image.mode == "I" and values.max() < 2**8:
+    if values.max() < 2**8:
         return Image.fromarray(values.astype(np.uint8))
     return Image.fromarray((values >> 8).astype(np.uint8))
 

@@ -89,7 +89,8 @@ def most_probable(features: Tensor, head: nn.Linear | PackedClasses) -> tuple[Te
         sums.append(_exponential_sums(logits, maximum))
     log_sums = torch.stack(maxima, dim=-1) + torch.stack(sums, dim=-1).log()
     ids = chunk * classes + best.argmax(dim=-1)
-    return ids, torch.exp(largest - log_sums.logsumexp(dim=-1))
+    # Rounded, a sum may be less than its largest part.
+    return ids, torch.exp((largest - log_sums.logsumexp(dim=-1)).clamp_max_(0))
 
 
 def _exponential_sums(logits: Tensor, maxima: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class OnnxRecognition:
 
     Args:
         path: the file.
-        device: cpu, or cuda where the package onnxruntime-gpu is installed; None for cpu.
+        device: cpu, or cuda or cuda:1, … where the package onnxruntime-gpu is installed, as text
+            or as PyTorch's device; None for cpu.
 
     Raises:
         CheckpointError: missing, damaged, or not written by `export.py`.
@@ -48,8 +49,10 @@ class OnnxRecognition:
         import onnxruntime
 
         self.path, self._device = Path(path), device
+        self._place = self.path.absolute()  # wherever a copy is loaded from
         offered = onnxruntime.get_available_providers()
-        provider = PROVIDERS.get(device or "cpu")
+        kind, _, number = str(device or "cpu").partition(":")
+        provider = PROVIDERS.get(kind)
         if provider not in offered:
             devices = ", ".join(name for name, own in PROVIDERS.items() if own in offered)
             raise ValueError(
@@ -65,7 +68,10 @@ class OnnxRecognition:
         self._at_once = sys.maxsize if on_gpu else AT_ONCE * (threads or available_cores())
         try:
             self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=[provider]
+                str(self.path),
+                options,
+                providers=[provider],
+                provider_options=[{"device_id": number} if number and on_gpu else {}],
             )
         except Exception as error:  # the library raises many that have no class in common
             raise CheckpointError(
@@ -77,7 +83,7 @@ class OnnxRecognition:
 
     def __reduce__(self) -> tuple:
         """A copy is loaded from the file again."""
-        return type(self), (self.path, self._device)
+        return type(self), (self._place, self._device)
 
     def read(self, pixels: np.ndarray, maps: bool) -> Recognized:
         """Read pixels uint8 [B, C, H, W]. There are no maps.

@@ -201,23 +201,32 @@ class Reader:
                 f"{self.recognition.path} has no attention to show: ONNX files only read; load the "
                 "checkpoint that it was made from."
             )
-        numbered = iter(numbered)
-        while batch := list(islice(numbered, self.batch_size)):
-            pixels, errors = [], {}
-            for place, (number, image) in enumerate(batch):
-                try:
-                    pixels.append(self._pixels(image, number))
-                except UnreadableImageError as error:
-                    if not keep_errors:
-                        raise
-                    errors[place] = str(error)
+        numbered, failure = iter(numbered), None
+        while failure is None:
+            batch, pixels, errors = [], [], {}
+            try:
+                for number, image in islice(numbered, self.batch_size):
+                    try:
+                        pixels.append(self._pixels(image, number))
+                    except UnreadableImageError as error:
+                        if not keep_errors:
+                            raise
+                        errors[len(batch)] = str(error)
+                    batch.append(image)
+            except Exception as error:  # of the image or of the source: what came before is read
+                failure = error
+            if not batch:
+                break
             readings = iter(self._read(np.stack(pixels), attention) if pixels else [])
-            for place, (_, image) in enumerate(batch):
+            for place, image in enumerate(batch):
                 source = Path(image) if isinstance(image, str | Path) else None
                 if place in errors:
                     yield Reading("", 0.0, "", source=source, error=errors[place])
                 else:
                     yield replace(next(readings), source=source)
+            del image  # the next batch is taken while no other is kept
+        if failure is not None:
+            raise failure
 
     def _pixels(self, image: ImageLike, number: int | None) -> np.ndarray:
         try:
@@ -232,15 +241,18 @@ class Reader:
         readings = fuse(self.codecs, recognized.ids, recognized.probabilities)
         if not attention:
             return readings
+        # Copies, as a view would keep the maps of the whole batch.
         nothing = [None] * len(readings)
         core_areas = nothing if recognized.core_area is None else recognized.core_area
         guided = nothing if recognized.guided_attention is None else recognized.guided_attention
         return [
             replace(
                 reading,
-                attention={name: maps[i] for name, maps in recognized.attention.items()},
-                core_area=core_areas[i],
-                guided_attention=guided[i],
+                attention={n: maps[i].copy() for n, maps in recognized.attention.items()},
+                core_area=core_area if core_area is None else core_area.copy(),
+                guided_attention=own if own is None else own.copy(),
             )
-            for i, reading in enumerate(readings)
+            for i, (reading, core_area, own) in enumerate(
+                zip(readings, core_areas, guided, strict=True)
+            )
         ]

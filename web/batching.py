@@ -12,7 +12,7 @@ END = None
 class BatchingThread:
     """A thread that prepares items one by one, and works on those that wait together.
 
-    One thread, as decoding is not safe in several, and a model uses all cores by itself.
+    One thread, as a model uses all cores by itself.
 
     Args:
         prepare: an item as it is handed in to what is worked on; an error is that item's own.

@@ -2,7 +2,6 @@ import io
 import os
 import tracemalloc
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -110,13 +109,20 @@ def test_no_other_program_is_started_for_an_image(tmp_path, monkeypatch):
     assert not ran.exists()
 
 
-def test_threads_leave_the_filters_of_warnings_as_they_were():
+def test_the_filters_of_warnings_are_the_process_s_own(monkeypatch):
+    """Changed in one thread, they are for all; given back, each warning is shown once more."""
     stream = io.BytesIO()
     Image.new("RGB", (64, 16), "white").save(stream, "PNG")
-    before = list(warnings.filters)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: decode_image(stream.getvalue()), range(2000)))
-    assert warnings.filters == before
+    for name in ("catch_warnings", "simplefilter", "filterwarnings"):
+        monkeypatch.setattr(warnings, name, None)
+    decode_image(stream.getvalue(), as_shown=True)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1, 200), (256, 200), (16, 12)])
+def test_eight_bits_that_are_stored_as_sixteen_are_no_black_image(scale, expected):
+    stream = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 200 * scale, np.uint16)).save(stream, "PNG")
+    assert decode_image(stream.getvalue(), channels=1).getpixel((0, 0)) == expected
 
 
 def test_sixteen_bits_take_no_more_memory_than_they_need():

@@ -83,6 +83,15 @@ def test_classes_in_chunks_equal_all_at_once(logits_at_once, monkeypatch):
     torch.testing.assert_close(probabilities, expected, rtol=1e-12, atol=0, equal_nan=True)
 
 
+def test_no_probability_is_above_1():
+    torch.manual_seed(0)
+    head, features = nn.Linear(48, 600), torch.randn(4000, 48)
+    with torch.inference_mode():
+        head.weight.mul_(30)
+        _, probabilities = most_probable(features, head)
+    assert probabilities.max() == 1 and (probabilities > 0.9999).sum() > 300
+
+
 @pytest.mark.parametrize("positions", [2, 5, 6, 27])
 def test_rows_are_read_up_to_their_stop(positions):
     torch.manual_seed(1)

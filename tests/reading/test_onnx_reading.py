@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from models.checkpoint import CheckpointError, load_checkpoint
 from models.onnx_form import INPUT, WINNER, confidence_name, ids_name, probabilities_name
@@ -145,6 +146,11 @@ def test_settings_that_an_onnx_file_has_not_are_refused(onnx_file):
         load_checkpoint(onnx_file)
 
 
+@pytest.mark.parametrize("device", ["cpu:0", torch.device("cpu")])
+def test_a_device_is_named_as_for_torch(onnx_file, device):
+    assert Reader.load(onnx_file, device=device)(DEMO_IMAGES / "night.jpg").text
+
+
 def changed(onnx_file, path, **entries):
     """A copy with other metadata; None takes an entry away."""
     graph = onnx.load(onnx_file)
@@ -209,11 +215,15 @@ def test_other_files_are_refused_with_a_sentence(onnx_file, model, tmp_path, mon
 
 
 @LIGHT
-def test_a_reader_of_an_onnx_file_can_be_copied(model, onnx_file):
+def test_a_reader_of_an_onnx_file_can_be_copied(model, onnx_file, monkeypatch):
     reader = Reader.load(onnx_file, batch_size=3)
     expected = reader(DEMO_IMAGES)
     for copied in (copy.deepcopy(reader), pickle.loads(pickle.dumps(reader))):
         assert copied(DEMO_IMAGES) == expected and copied.batch_size == 3
+    monkeypatch.chdir(onnx_file.parent)
+    reader = Reader.load(onnx_file.name)
+    monkeypatch.chdir("/")
+    assert copy.deepcopy(reader)(DEMO_IMAGES) == expected
 
 
 @LIGHT

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +274,47 @@ def test_a_stream_takes_a_batch_at_a_time(reader, word):
     for number in range(1, 6):
         next(readings)
         assert taken == -(-number // reader.batch_size) * reader.batch_size
+
+
+def test_a_stream_holds_a_batch_at_a_time(reader, word):
+    pixels = np.asarray(Image.open(io.BytesIO(word)).convert("RGB"))
+    alive, most = [], 0
+
+    def images():
+        nonlocal most
+        for _ in range(3 * reader.batch_size):
+            image = pixels.copy()
+            alive.append(weakref.ref(image))
+            most = max(most, sum(one() is not None for one in alive))
+            yield image
+            del image
+
+    assert len(list(reader.stream(images()))) == 3 * reader.batch_size
+    assert most == reader.batch_size
+
+
+def test_what_comes_before_a_failure_is_read(reader, word):
+    def failing():
+        yield word
+        yield word
+        raise KeyError("the source's own")
+
+    for images, error in (
+        ([word, word, b"junk", word], UnreadableImageError),
+        (failing(), KeyError),
+    ):
+        readings = reader.stream(images)
+        assert next(readings).text == next(readings).text == reader(word).text
+        with pytest.raises(error):
+            next(readings)
+
+
+def test_a_reading_keeps_no_maps_of_others(word):
+    torch.manual_seed(0)
+    reader = Reader(create_model("acds_mgp_str_tiny"), "cpu")
+    for reading in reader([word] * 3, attention=True):
+        kept = [*reading.attention.values(), reading.core_area, reading.guided_attention]
+        assert all(own.base is None or own.base.nbytes == own.nbytes for own in kept)
 
 
 def test_a_color_array_is_rgb(reader, encode_image):
