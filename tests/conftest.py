@@ -135,6 +135,12 @@ def training_steps() -> ModuleType:
     return _loaded(Path(__file__).parent / "training_steps.py")
 
 
+@pytest.fixture(scope="session")
+def script_forks() -> ModuleType:
+    """Scripts without their imports' seconds, as `tests/script_forks.py` runs them."""
+    return _loaded(Path(__file__).parent / "script_forks.py")
+
+
 def _loaded(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 from functools import partial
@@ -72,7 +73,7 @@ def short_run(data_tree):
 
 
 @pytest.fixture(scope="session")
-def run(place_with_data, free_port):
+def run_as_written(place_with_data, free_port):
     """Runs a command in the folder with data; the environment has this Python first.
 
     A `--master_port` is replaced: another run may be using the one that is written.
@@ -95,7 +96,31 @@ def run(place_with_data, free_port):
             env={**os.environ, "PATH": path, "OMP_NUM_THREADS": threads, **environment},
         )
         if ok:
-            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            assert_done(command, done)
         return done
 
     return run_command
+
+
+@pytest.fixture(scope="session")
+def run(run_as_written, place_with_data, script_forks, tmp_path_factory):
+    """As `run_as_written`; a script alone runs in a fork, without waiting for its imports."""
+    output = tmp_path_factory.mktemp("output")
+    with script_forks.ScriptForks(ROOT) as forks:
+
+        def run_command(
+            command: str, ok: bool = True, **environment: str
+        ) -> subprocess.CompletedProcess:
+            script = re.fullmatch(r"python3 (\w+\.py [^;&|<>$`\n]*)", command)
+            if script is None or environment:
+                return run_as_written(command, ok, **environment)
+            done = forks.run(shlex.split(script[1]), place_with_data, output)
+            if ok:
+                assert_done(command, done)
+            return done
+
+        yield run_command
+
+
+def assert_done(command: str, done: subprocess.CompletedProcess) -> None:
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -73,8 +73,8 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("number", range(len(ALL)), ids=lambda n: ALL[n][:60])
-def test_command(run, tmp_path, number):
-    run(shortened(ALL[number], tmp_path))
+def test_command(run_as_written, tmp_path, number):
+    run_as_written(shortened(ALL[number], tmp_path))
 
 
 def test_lmdbs_are_made_checked_and_edited(place_with_data, tmp_path, monkeypatch, capsys):

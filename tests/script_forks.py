@@ -3,12 +3,14 @@
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
 
 THREADS = "2"
+LONGEST = 600  # seconds
 
 
 class ScriptForks:
@@ -51,9 +53,12 @@ class ScriptForks:
         """
         files = [output / "stdout", output / "stderr"]
         asked = {"arguments": arguments, "folder": str(folder), "files": list(map(str, files))}
+        timer = threading.Timer(LONGEST, os.killpg, (self._server.pid, signal.SIGKILL))
+        timer.start()
         self._server.stdin.write(json.dumps(asked) + "\n")
         self._server.stdin.flush()
         status = int(self._server.stdout.readline())
+        timer.cancel()
         told = [file.read_text(encoding="utf-8", errors="replace") for file in files]
         return subprocess.CompletedProcess(arguments, status, *told)
 
@@ -74,7 +79,7 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _become(arguments: list[str], folder: str, files: list[str]) -> Any:
+def _become(arguments: list[str], folder: str, files: list[str]) -> None:
     os.chdir(folder)
     places = [(os.devnull, os.O_RDONLY)]
     places += [(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for file in files]
