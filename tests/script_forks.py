@@ -65,6 +65,8 @@ class ScriptForks:
 
 def _serve() -> None:
     """A fork for each line on standard input; its status on standard output."""
+    import torch._dynamo  # noqa: F401 (every optimizer imports it)
+
     import demo  # noqa: F401
     import export  # noqa: F401
     import test_final  # noqa: F401

@@ -181,7 +181,12 @@ def many(parts, tmp_path, browser):
     (summary, *_), (first, *_) = parts
     items = [
         item
-        | {"record": number, "distance": number % 7, "confidence": (number * 37 % 70) / 70}
+        | {
+            "record": number,
+            "place": f"record {number}",
+            "distance": number % 7,
+            "confidence": (number * 37 % 70) / 70,
+        }
         | {"coreArea": item["readings"][0]["maps"][0]}
         for number, item in enumerate(itertools.islice(itertools.cycle(first.items), 70))
     ]
