@@ -224,7 +224,6 @@ class Reader:
                     yield Reading("", 0.0, "", source=source, error=errors[place])
                 else:
                     yield replace(next(readings), source=source)
-            del image  # the next batch is taken while no other is kept
         if failure is not None:
             raise failure
 
