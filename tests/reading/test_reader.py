@@ -296,15 +296,12 @@ def test_a_stream_holds_a_batch_at_a_time(reader, word):
 def test_what_comes_before_a_failure_is_read(reader, word):
     def failing():
         yield word
-        yield word
         raise KeyError("the source's own")
 
-    for images, error in (
-        ([word, word, b"junk", word], UnreadableImageError),
-        (failing(), KeyError),
-    ):
+    cases = (([word, b"junk", word], UnreadableImageError), (failing(), KeyError))
+    for images, error in cases:  # within a batch
         readings = reader.stream(images)
-        assert next(readings).text == next(readings).text == reader(word).text
+        assert next(readings).text == reader(word).text
         with pytest.raises(error):
             next(readings)
 
