@@ -173,8 +173,7 @@ def find_state(resume: str, folder: Path, log: RunLog) -> ResumedRun | None:
         log(f"resuming {path} after iteration {state.iteration:,}")
         # One that was named may have newer ones beside it; before one that was found, there are
         # damaged ones only. One that a kill left beside `last.pth` is not in its place yet.
-        newest = path.name == state_path(folder, 1).name if place.is_file() else path != paths[0]
-        newest = newest or path == state_path(place, 1)
+        newest = path.name == "last.pth" or (place.is_dir() and path != paths[0])
         return ResumedRun(path, newest, checkpoint, state)
     afresh = "Remove the file(s) to start afresh, or name" if resume == "auto" else "Name"
     raise CheckpointError(

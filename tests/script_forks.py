@@ -55,10 +55,12 @@ class ScriptForks:
         asked = {"arguments": arguments, "folder": str(folder), "files": list(map(str, files))}
         timer = threading.Timer(LONGEST, os.killpg, (self._server.pid, signal.SIGKILL))
         timer.start()
-        self._server.stdin.write(json.dumps(asked) + "\n")
-        self._server.stdin.flush()
-        status = int(self._server.stdout.readline())
-        timer.cancel()
+        try:
+            self._server.stdin.write(json.dumps(asked) + "\n")
+            self._server.stdin.flush()
+            status = int(self._server.stdout.readline())
+        finally:
+            timer.cancel()
         told = [file.read_text(encoding="utf-8", errors="replace") for file in files]
         return subprocess.CompletedProcess(arguments, status, *told)
 

@@ -149,15 +149,13 @@ def test_base_has_the_losses_and_gradients_of_the_facts(batch, reference):
     gc.collect()
 
 
-def test_the_first_steps_of_a_training(small, fixtures, batch):
+def test_thirty_steps(small, fixtures, batch):
     """As far as the reference reproduces itself (reference facts, 12), and fp32 does.
-
-    Of the 30 steps of its log, the first 15, after which its losses are 0.46 and 0.47.
 
     In float64 the losses of steps 2 and 3 are 2.0018 and 1.8738, 0.01 and 0.08 away from the log's:
     chaos makes as much of fp32's rounding, and that depends on the processor.
     """
-    log = fixtures("dynamics_acds_small_t2.json")["log"][:15]
+    log = fixtures("dynamics_acds_small_t2.json")["log"]
     optimization = Optimization(lr=0.38328, schedule="reference")
     step = Stepper(
         small,
@@ -170,7 +168,7 @@ def test_the_first_steps_of_a_training(small, fixtures, batch):
     limits = [1e-3, 1e-3, 2e-3, 1e-2] if HAS_THEIR_KERNELS else [1e-3, 1e-3, 3e-2, 0.15]
     for number, limit in enumerate(limits):
         assert totals[number] == pytest.approx(log[number]["total"], abs=limit), number
-    assert 0.4 <= totals[-1] <= 0.55, totals
+    assert 0.35 <= totals[-1] <= 0.45
 
 
 def test_the_core_area_loss_is_the_reference_s(fixtures):

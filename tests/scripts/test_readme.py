@@ -30,15 +30,16 @@ def commands(file: str, kind: str = "bash") -> list[str]:
 
 
 def shortened(command: str, place: Path) -> str:
-    """The command with the last values of a few options made small (the last value wins); what
-    trains is a small model of its kind."""
+    """The command with the last values of a few options made small (the last value wins), and,
+    where two processes train, a small model of its kind."""
     if "train_final_dist.py" in command:
         extra = f"--num_iter 1 --workers 1 --valInterval 1 --batch_size 2 --saved_path {place}"
         if "--valid_data data/evaluation " in command:
             extra += " --valid_data data/evaluation/SVT"
-        command = command.replace("mgp_str_base_patch", "mgp_str_tiny_patch")
-        command = command.replace("ACDS-STR-Base", "ACDS-STR-Small")
-        if "--Transformer" not in command and "--saved_model" not in command:
+        if "--nproc_per_node=2" in command:  # the large models are trained by one process
+            command = command.replace("mgp_str_base_patch", "mgp_str_tiny_patch")
+            command = command.replace("ACDS-STR-Base", "ACDS-STR-Small")
+        elif "--Transformer" not in command and "--saved_model" not in command:
             extra += " --TransformerModel mgp_str_tiny_patch4_3_32_128"
         # More processes than GPUs are refused, as the one GPU of this machine may not matter here.
         if "--nproc_per_node=2" in command and torch.cuda.device_count() == 1:
